@@ -1,0 +1,12 @@
+"""What every page may say about the caller."""
+
+from django.http import HttpRequest
+
+
+def membership(request: HttpRequest) -> dict:
+    current = getattr(request, "membership", None)
+    return {
+        "membership": current,
+        "hospital": current.hospital if current else None,
+        "can": {capability.value: True for capability in current.capabilities} if current else {},
+    }

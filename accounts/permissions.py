@@ -1,0 +1,40 @@
+"""What each role may do. Views ask for a capability, never for a role."""
+
+from django.db import models
+
+
+class Role(models.TextChoices):
+    STAFF = "staff", "Staff"
+    GRADER = "grader", "Grader"
+    HOSPITAL_ADMIN = "hospital_admin", "Hospital admin"
+    AUDITOR = "auditor", "Auditor"
+
+
+class Capability(models.TextChoices):
+    SEE_RECORDS = "see_records", "see patients and cases"
+    EDIT_PATIENTS = "edit_patients", "register and correct patients"
+    CAPTURE_CASES = "capture_cases", "make, photograph and submit cases"
+    MANAGE_PEOPLE = "manage_people", "manage the hospital's people"
+
+
+ROLE_CAPABILITIES: dict[Role, frozenset[Capability]] = {
+    Role.STAFF: frozenset(
+        {Capability.SEE_RECORDS, Capability.EDIT_PATIENTS, Capability.CAPTURE_CASES}
+    ),
+    Role.GRADER: frozenset({Capability.SEE_RECORDS}),
+    Role.HOSPITAL_ADMIN: frozenset({Capability.MANAGE_PEOPLE}),
+    Role.AUDITOR: frozenset({Capability.SEE_RECORDS}),
+}
+
+ROLE_MEANINGS: dict[Role, str] = {
+    Role.STAFF: "Registers patients, photographs eyes and submits cases.",
+    Role.GRADER: "Reads cases and their grades.",
+    Role.HOSPITAL_ADMIN: "Adds people, changes their roles, and deactivates them. Sees no patient.",
+    Role.AUDITOR: "Reads everything, changes nothing.",
+}
+
+
+def capabilities_of(roles: list[str]) -> frozenset[Capability]:
+    """Return the union of what the given roles may do."""
+    granted = (ROLE_CAPABILITIES[Role(role)] for role in roles)
+    return frozenset().union(*granted)

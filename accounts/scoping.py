@@ -1,0 +1,99 @@
+"""The tenant scope: no query on a hospital's records runs without saying for which hospital.
+
+With no scope open every query of a `TenantModel` raises `ScopeError`; it never returns too much.
+A request opens the scope of the member's hospital, a worker that of the case it grades.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from bson import ObjectId
+from django.db import models
+from django_mongodb_backend.managers import MongoManager
+
+from drservice.common.errors import ServiceFault
+
+
+class ScopeError(ServiceFault):
+    """A query on hospital records was made while no hospital's scope was open."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} was asked for outside any hospital's scope. "
+            "Open one with accounts.scoping.hospital_scope(hospital_id)."
+        )
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One hospital, or every hospital for a named reason (`hospital_id` is None)."""
+
+    hospital_id: ObjectId | None
+    reason: str = ""
+
+    def narrow(self, mongo_filter: dict) -> dict:
+        """Return a MongoDB filter that can only match documents of this scope."""
+        if self.hospital_id is None:
+            return mongo_filter
+        return {"hospital_id": self.hospital_id, **mongo_filter}
+
+
+_scope: ContextVar[Scope | None] = ContextVar("hospital_scope", default=None)
+
+
+@contextmanager
+def _open_scope(scope: Scope) -> Iterator[Scope]:
+    token = _scope.set(scope)
+    try:
+        yield scope
+    finally:
+        _scope.reset(token)
+
+
+def hospital_scope(hospital_id: ObjectId):
+    """Open the scope of one hospital for the length of a `with` block."""
+    if not isinstance(hospital_id, ObjectId):
+        raise TypeError(f"hospital_scope takes an ObjectId, not {type(hospital_id).__name__}.")
+    return _open_scope(Scope(hospital_id))
+
+
+def every_hospital(reason: str):
+    """Open the scope of all hospitals: for sweeps and workers, never for a request."""
+    return _open_scope(Scope(None, reason))
+
+
+def current_scope(what: str = "A record") -> Scope:
+    """Return the open scope. Raises ScopeError when there is none."""
+    scope = _scope.get()
+    if scope is None:
+        raise ScopeError(what)
+    return scope
+
+
+class ScopedManager(MongoManager):
+    """A manager whose every queryset is narrowed to the open scope."""
+
+    def get_queryset(self):
+        scope = current_scope(self.model.__name__)
+        queryset = super().get_queryset()
+        if scope.hospital_id is None:
+            return queryset
+        return queryset.filter(hospital_id=scope.hospital_id)
+
+
+class TenantModel(models.Model):
+    """A document that belongs to one hospital and carries its key."""
+
+    # No index of its own: the hospital comes first in every compound index instead.
+    hospital = models.ForeignKey(
+        "accounts.Hospital", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+
+    objects = ScopedManager()
+
+    class Meta:
+        abstract = True
+        # Saves and relation look-ups go through the same narrow manager as everything else.
+        base_manager_name = "objects"

@@ -1,0 +1,191 @@
+"""Settings that every environment shares; dev, test and prod are short lists of differences."""
+
+from drservice.embedded import running_urls
+from drservice.settings import env
+from drservice.settings.celery import *  # noqa: F403
+
+BASE_DIR = env.BASE_DIR
+VAR_DIR = env.read("VAR_DIR")
+SECRET_KEY = env.read("SECRET_KEY")
+ALLOWED_HOSTS = env.read("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = env.read("CSRF_TRUSTED_ORIGINS")
+DEBUG = False
+
+INSTALLED_APPS = [
+    "drservice.common.apps.CommonConfig",
+    "accounts.apps.AccountsConfig",
+    "workspace.apps.WorkspaceConfig",
+    "inference.apps.InferenceConfig",
+    "training.apps.TrainingConfig",
+    "drservice.common.apps.MongoAuthConfig",
+    "drservice.common.apps.MongoContentTypesConfig",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_mongodb_backend",
+    "drservice.common.apps.MongoAxesConfig",
+    "crispy_forms",
+    "crispy_bootstrap5",
+    "csp",
+    "django_htmx",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "accounts.middleware.HospitalScopeMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "drservice.urls"
+ASGI_APPLICATION = "drservice.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "accounts.context_processors.membership",
+            ]
+        },
+    }
+]
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+CRISPY_ALLOWED_TEMPLATE_PACKS = "bootstrap5"
+CRISPY_TEMPLATE_PACK = "bootstrap5"
+
+# Where the records are. Unset: the embedded mongod and redis that `manage.py serve` started,
+# found through var/; the addresses of a real deployment always come from the environment.
+_RUNNING = running_urls(VAR_DIR) or {}
+MONGODB_URI = env.read("MONGODB_URI") or _RUNNING.get("MONGODB_URI", "mongodb://127.0.0.1:27017")
+REDIS_URL = env.read("REDIS_URL") or _RUNNING.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+CELERY_BROKER_URL = REDIS_URL
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django_mongodb_backend",
+        "HOST": MONGODB_URI,
+        "NAME": env.read("MONGODB_DATABASE"),
+        "OPTIONS": {
+            # A write counts as done only when a majority has it on disk: a case that the nurse
+            # saw accepted survives the loss of any one node.
+            "w": "majority",
+            "journal": True,
+            "retryWrites": True,
+            "serverSelectionTimeoutMS": 5000,
+            "tz_aware": False,
+            "appname": "drservice",
+        },
+    }
+}
+DATABASE_ROUTERS = ["django_mongodb_backend.routers.MongoRouter"]
+DEFAULT_AUTO_FIELD = "django_mongodb_backend.fields.ObjectIdAutoField"
+# Contrib apps ship migrations for integer keys; ours are the same tables with ObjectIds.
+MIGRATION_MODULES = {
+    "axes": "drservice.common.mongo_migrations.axes",
+    "auth": "drservice.common.mongo_migrations.auth",
+    "contenttypes": "drservice.common.mongo_migrations.contenttypes",
+}
+
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+}
+
+STORAGES = {
+    "default": {"BACKEND": env.read("IMAGE_STORAGE")},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = VAR_DIR / "static"
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 10},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "accounts:sign-in"
+LOGIN_REDIRECT_URL = "workspace:case-list"
+LOGOUT_REDIRECT_URL = "accounts:sign-in"
+
+# Attempts are counted in Redis: no table, and a wiped Redis only forgives.
+AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_FORM_FIELD = "username"
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "accounts.views.sign_in_locked"
+AXES_VERBOSE = False
+
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "accounts.views.csrf_failure"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:", "blob:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        "manifest-src": ["'self'"],
+    }
+}
+
+UPLOAD_MAX_BYTES = env.read("UPLOAD_MAX_MB") * 1_000_000
+UPLOAD_MAX_PIXELS = env.read("UPLOAD_MAX_MEGAPIXELS") * 1_000_000
+DATA_UPLOAD_MAX_NUMBER_FILES = 40
+FILE_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
+
+INFERENCE_DEVICE = env.read("INFERENCE_DEVICE")
+INFERENCE_BATCH_SIZE = env.read("INFERENCE_BATCH_SIZE")
+GRADING_LEASE_S = env.read("GRADING_LEASE_S")
+GRADING_MAX_ATTEMPTS = env.read("GRADING_MAX_ATTEMPTS")
+GRADING_HINT_S = env.read("GRADING_HINT_S")
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.read("TIME_ZONE")
+USE_TZ = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        name: {"level": env.read("LOG_LEVEL")}
+        for name in ("drservice", "accounts", "workspace", "inference", "training")
+    },
+}

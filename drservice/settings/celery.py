@@ -1,0 +1,42 @@
+"""Celery's settings. The case document is the truth; a message is a hint that may be lost."""
+
+from drservice.settings import env
+
+INFERENCE_QUEUE = "inference"
+TRAINING_QUEUE = "training"
+QUEUES = (INFERENCE_QUEUE, TRAINING_QUEUE)
+
+_RECONCILE_EVERY_S = env.read("RECONCILE_EVERY_S")
+
+CELERY_TASK_DEFAULT_QUEUE = INFERENCE_QUEUE
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # Redelivery is only a second net under the lease of the case, so it may come late: above any
+    # grading time, or a slow case would be delivered again while it runs.
+    "visibility_timeout": 3600,
+    "unacked_restore_interval": 3,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 10,
+    "socket_connect_timeout": 3,
+    "socket_keepalive": True,
+}
+# A nurse's click must never wait for a broker that is down: the hint is dropped, the case stays.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TIMEZONE = "UTC"
+CELERY_IMPORTS = ("workspace.tasks", "inference.tasks")
+CELERY_BEAT_SCHEDULE = {
+    "reconcile-cases": {
+        "task": "workspace.reconcile_cases",
+        "schedule": float(_RECONCILE_EVERY_S),
+        "options": {"queue": INFERENCE_QUEUE, "expires": _RECONCILE_EVERY_S},
+    }
+}
+CELERY_BEAT_SCHEDULE_FILENAME = str(env.read("VAR_DIR") / "celerybeat-schedule")

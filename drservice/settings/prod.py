@@ -1,0 +1,36 @@
+"""Production: refuses to start half-configured, speaks HTTPS only."""
+
+from django.core.exceptions import ImproperlyConfigured
+
+from drservice.settings import env
+from drservice.settings.base import *  # noqa: F403
+from drservice.settings.base import ALLOWED_HOSTS, SECRET_KEY
+
+MIN_SECRET_KEY_CHARACTERS = 50
+MIN_DISTINCT_CHARACTERS = 10
+
+
+def _require(name: str, cure: str) -> None:
+    if not env.read(name):
+        raise ImproperlyConfigured(f"{name} is not set. {cure}")
+
+
+_require("MONGODB_URI", "Set it to the replica set's address; production has no embedded mongod.")
+_require("REDIS_URL", "Set it to the Redis server's address; production has no embedded redis.")
+_require("ALLOWED_HOSTS", "Set it to the host names of the service, separated by commas.")
+_require("SECRET_KEY", "Set it to 50 random characters or more, and keep it out of the repository.")
+if len(SECRET_KEY) < MIN_SECRET_KEY_CHARACTERS or len(set(SECRET_KEY)) < MIN_DISTINCT_CHARACTERS:
+    raise ImproperlyConfigured(
+        "SECRET_KEY is too weak: use at least 50 characters, at random, for instance from "
+        "`python -c 'import secrets; print(secrets.token_urlsafe(64))'`."
+    )
+if "*" in ALLOWED_HOSTS:
+    raise ImproperlyConfigured("ALLOWED_HOSTS is *: name the host names of the service instead.")
+
+SECURE_SSL_REDIRECT = True
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_HSTS_SECONDS = 365 * 24 * 3600
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+SECURE_HSTS_PRELOAD = True
+SESSION_COOKIE_SECURE = True
+CSRF_COOKIE_SECURE = True

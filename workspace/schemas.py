@@ -1,0 +1,180 @@
+"""The words of a case, and the rule that turns two eyes into one decision. Pure: no database."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from django.db import models
+
+
+class Laterality(models.TextChoices):
+    """Which eye, in the field's own terms: oculus dexter and oculus sinister."""
+
+    OD = "OD", "Right eye (OD)"
+    OS = "OS", "Left eye (OS)"
+
+
+class Field(models.TextChoices):
+    MACULA = "macula", "Macula-centred"
+    DISC = "disc", "Disc-centred"
+
+
+class CaseState(models.TextChoices):
+    DRAFT = "draft", "Photographs being added"
+    QUEUED = "queued", "Waiting to be graded"
+    GRADING = "grading", "Being graded"
+    GRADED = "graded", "Graded"
+    FAILED = "failed", "Grading failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class Quality(models.TextChoices):
+    GOOD = "good", "Good"
+    USABLE = "usable", "Usable"
+    REJECT = "reject", "Not gradable"
+
+
+QUALITY_REASONS = {
+    "dark": "too dark",
+    "bright": "too bright",
+    "blurred": "blurred",
+    "field_cut": "part of the field is cut off",
+    "not_fundus": "not a photograph of a retina",
+    "unreadable": "the file could not be read",
+}
+
+
+class EyeState(IntEnum):
+    """What is known of one eye. The five ICDR grades, and the two ways of not knowing."""
+
+    NO_DR = 0
+    MILD = 1
+    MODERATE = 2
+    SEVERE = 3
+    PROLIFERATIVE = 4
+    UNGRADABLE = 5
+    ABSENT = 6
+
+
+class Decision(models.TextChoices):
+    """What happens to the patient next, from the mildest to the most urgent."""
+
+    ROUTINE = "routine", "Routine recall"
+    EARLY = "early", "Earlier recall"
+    RETAKE = "retake", "Retake photographs"
+    REFER = "refer", "Refer"
+    REFER_URGENT = "refer_urgent", "Refer urgently"
+
+
+DECISION_ORDER = tuple(Decision)
+
+NEXT_STEPS = {
+    Decision.ROUTINE: "No sign of diabetic retinopathy. Screen again in 12 months.",
+    Decision.EARLY: "Mild retinopathy. Screen again in 6 to 12 months.",
+    Decision.RETAKE: "Take the marked photographs again while the patient is here.",
+    Decision.REFER: "Refer to an eye doctor.",
+    Decision.REFER_URGENT: "Refer urgently to an eye doctor: sight may be at risk.",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    decision: Decision
+    reasons: tuple[str, ...]
+
+    @property
+    def next_step(self) -> str:
+        return NEXT_STEPS[self.decision]
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What a worker found in one photograph; `grade` is None when it can't be graded.
+
+    Probabilities are 0 to 1; `probabilities` has one entry a grade (ICDR 0 to 4) and is empty
+    for a rejected photograph. `heatmap` is the stored name of the overlay, or empty.
+    """
+
+    image_key: str
+    model_version: str
+    quality: str
+    quality_reasons: tuple[str, ...] = ()
+    gradable_probability: float = 0.0
+    grade: int | None = None
+    probabilities: tuple[float, ...] = ()
+    referable: bool = False
+    vision_threatening: bool = False
+    referable_probability: float | None = None
+    vision_threatening_probability: float | None = None
+    heatmap: str = ""
+
+
+@dataclass(frozen=True)
+class PhotographFinding:
+    """One photograph as the outcome sees it; `grade` is None when it could not be graded."""
+
+    field: str
+    grade: int | None = field(default=None)
+
+
+def eye_state(photographs: list[PhotographFinding]) -> EyeState:
+    """Return what an eye's photographs say together: the worst grade that any of them shows.
+
+    An eye is only called free of referable disease on a gradable macula-centred photograph;
+    a disc-centred one alone can show disease but can't rule it out.
+    """
+    if not photographs:
+        return EyeState.ABSENT
+    grades = [photograph.grade for photograph in photographs if photograph.grade is not None]
+    worst = max(grades, default=None)
+    macula_seen = any(
+        photograph.field == Field.MACULA and photograph.grade is not None
+        for photograph in photographs
+    )
+    if worst is None or (not macula_seen and worst < EyeState.MODERATE):
+        return EyeState.UNGRADABLE
+    return EyeState(worst)
+
+
+_GRADE_DECISION = {
+    EyeState.NO_DR: Decision.ROUTINE,
+    EyeState.MILD: Decision.EARLY,
+    EyeState.MODERATE: Decision.REFER,
+    EyeState.SEVERE: Decision.REFER_URGENT,
+    EyeState.PROLIFERATIVE: Decision.REFER_URGENT,
+}
+
+_GRADE_REASONS = {
+    EyeState.NO_DR: "no apparent retinopathy",
+    EyeState.MILD: "mild retinopathy",
+    EyeState.MODERATE: "moderate retinopathy",
+    EyeState.SEVERE: "severe retinopathy",
+    EyeState.PROLIFERATIVE: "proliferative retinopathy",
+    EyeState.UNGRADABLE: "could not be graded",
+    EyeState.ABSENT: "was not photographed",
+}
+
+
+def case_outcome(right: EyeState, left: EyeState, *, retakes_left: int) -> Outcome:
+    """Turn two eyes into one decision: the worse eye decides, and not knowing is never "no DR".
+
+    An ungradable eye asks for a retake while tries are left, then for a referral. An absent eye
+    (a one-eyed patient, with a recorded reason) leaves the decision to the other one; with both
+    absent nothing is known, which is treated like an ungradable eye.
+    """
+    decision = max(
+        _eye_decision(right, left, retakes_left),
+        _eye_decision(left, right, retakes_left),
+        key=DECISION_ORDER.index,
+    )
+    return Outcome(decision, (_reason("Right eye", right), _reason("Left eye", left)))
+
+
+def _eye_decision(eye: EyeState, other: EyeState, retakes_left: int) -> Decision:
+    unknown = eye == EyeState.UNGRADABLE or eye == other == EyeState.ABSENT
+    if unknown:
+        return Decision.RETAKE if retakes_left > 0 else Decision.REFER
+    return _GRADE_DECISION.get(eye, Decision.ROUTINE)
+
+
+def _reason(name: str, eye: EyeState) -> str:
+    return f"{name}: {_GRADE_REASONS[eye]}"

@@ -1,0 +1,251 @@
+"""Change cases: submit them, hand them to workers, write results, and never lose one.
+
+The case document is its own outbox. It is written first, with a majority of nodes and on disk;
+only then a hint goes to Celery. Whatever happens to the hint, `cases_reconcile` finds the case.
+"""
+
+import datetime as dt
+import logging
+
+from bson import ObjectId
+from django.conf import settings
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from accounts.scoping import every_hospital, hospital_scope
+from drservice.celery import app
+from drservice.common.errors import ServiceFault
+from drservice.settings.celery import INFERENCE_QUEUE
+from workspace.events import case_announce
+from workspace.models import Case, CaseOutcome, EyeGrading, Patient, PatientCopy
+from workspace.schemas import CaseState, ImageResult, Laterality, Outcome, case_outcome
+from workspace.selectors import cases_due
+
+log = logging.getLogger(__name__)
+
+GRADE_CASE = "inference.grade_case"
+MAX_HINT_DOUBLINGS = 5
+GAVE_UP = (
+    "Grading stopped several times without a result. Try again, or ask the people who run the "
+    "service to look at the grading workers."
+)
+
+
+class CaseConflict(ServiceFault):
+    """The case is not in a state that allows this, or somebody else changed it first."""
+
+
+class CaseIncomplete(ServiceFault):
+    """The case lacks something that it needs before it can be graded."""
+
+
+def case_create(*, patient: Patient, by: str, **details) -> Case:
+    """Start a case for a patient. Post-state: DRAFT, without photographs."""
+    case = Case(
+        hospital_id=patient.hospital_id,
+        patient=patient,
+        patient_copy=PatientCopy(
+            mrn=patient.mrn, name=patient.name, birth_date=patient.birth_date, sex=patient.sex
+        ),
+        created_by=by,
+        **details,
+    )
+    case.save()
+    return case
+
+
+def case_submit(*, case: Case, by: str) -> Case:
+    """Ask for the grading of a case; asking twice is the same as asking once.
+
+    Pre-state: editable and complete, or waiting already. Post-state: QUEUED or GRADING.
+    Raises CaseIncomplete with what is missing, CaseConflict when somebody changed the case.
+    """
+    if case.waiting:
+        return case
+    _require_editable(case)
+    _require_complete(case)
+    now = timezone.now()
+    submitted = Case.objects.submit(
+        case=case,
+        by=by,
+        now=now,
+        due_at=now + hint_interval(0),
+        max_attempts=settings.GRADING_MAX_ATTEMPTS,
+    )
+    if submitted is None:
+        raise CaseConflict("Somebody else changed this case meanwhile. Reload the page and look.")
+    hint_send(submitted)
+    case_announce(submitted)
+    return submitted
+
+
+def case_cancel(*, case: Case, by: str, reason: str) -> Case:
+    """Take a case out before it is graded. Raises CaseConflict when it is being graded or done."""
+    cancelled = Case.objects.cancel(pk=case.pk, by=by, reason=reason)
+    if cancelled is None:
+        raise CaseConflict("This case can't be cancelled any more: it is being graded or done.")
+    case_announce(cancelled)
+    return cancelled
+
+
+def hint_interval(hints: int) -> dt.timedelta:
+    """Return how long to wait for a worker before the next hint: doubling, up to 32-fold."""
+    return dt.timedelta(seconds=settings.GRADING_HINT_S * 2 ** min(hints, MAX_HINT_DOUBLINGS))
+
+
+def hint_send(case: Case) -> bool:
+    """Tell the workers that a case waits. A hint that can't be sent is sent by the next sweep."""
+    expires_s = hint_interval(case.hints).total_seconds()
+    try:
+        app.send_task(GRADE_CASE, args=[str(case.pk)], queue=INFERENCE_QUEUE, expires=expires_s)
+    except OperationalError as error:
+        log.warning("hint_not_sent case=%s error=%s", case.pk, type(error).__name__)
+        return False
+    return True
+
+
+def case_claim(*, case_pk: str, worker: str) -> Case | None:
+    """Take a waiting case for one worker, or return None when there is nothing to take.
+
+    Post-state: GRADING; the worker owns the result while `attempt` stays what it is.
+    """
+    with every_hospital("a worker takes a case by its id"):
+        case = Case.objects.claim(
+            pk=ObjectId(case_pk), by=worker, now=timezone.now(), lease_s=settings.GRADING_LEASE_S
+        )
+    if case is not None:
+        case_announce(case)
+    return case
+
+
+def case_renew(*, case: Case) -> bool:
+    """Keep the lease of a claimed case alive; False when another worker owns it by now."""
+    with hospital_scope(case.hospital_id):
+        return Case.objects.renew(
+            pk=case.pk,
+            attempt=case.attempt,
+            now=timezone.now(),
+            lease_s=settings.GRADING_LEASE_S,
+        )
+
+
+def case_complete(*, case: Case, results: list[ImageResult]) -> Case | None:
+    """Write what a worker found, once; None when the attempt is no longer the owner.
+
+    Pre-state: GRADING at `case.attempt`. Post-state: GRADED with an outcome.
+    """
+    now = timezone.now()
+    found = {result.image_key: result for result in results}
+    for image in case.images:
+        if image.key in found:
+            image.grading = _grading(found[image.key], now)
+    missing = [image.key for image in case.current_images if image.grading is None]
+    if missing:
+        raise CaseIncomplete(f"{len(missing)} photographs of this case have no result.")
+    with hospital_scope(case.hospital_id):
+        completed = Case.objects.complete(
+            pk=case.pk, attempt=case.attempt, images=case.images, outcome=_outcome(case, now)
+        )
+    if completed is not None:
+        case_announce(completed)
+    return completed
+
+
+def case_release(*, case: Case, reason: str) -> Case | None:
+    """Hand a claimed case back after a failed try; the last allowed try gives it up instead.
+
+    `reason` is shown to the clinic. The next sweep after a pause sends the hint for a new try.
+    None when the attempt is no longer the owner.
+    """
+    with hospital_scope(case.hospital_id):
+        if case.attempt >= case.attempt_limit:
+            return _give_up(case, reason)
+        return _release(case, reason)
+
+
+def cases_reconcile() -> int:
+    """Look after every case that is due: send its hint again, or give it up with a reason.
+
+    Safe to run anywhere, any number of times at once. Returns how many cases it moved.
+    """
+    with every_hospital("reconcile due cases"):
+        return sum(_reconcile(case) for case in cases_due(timezone.now()))
+
+
+def _reconcile(case: Case) -> bool:
+    if case.attempt >= case.attempt_limit:
+        return _give_up(case, GAVE_UP) is not None
+    if case.state == CaseState.GRADING:
+        released = _release(case, "The grading worker was lost")
+        return released is not None and hint_send(released)
+    postponed = Case.objects.postpone_hint(
+        pk=case.pk, seen_due_at=case.due_at, due_at=timezone.now() + hint_interval(case.hints + 1)
+    )
+    return postponed is not None and hint_send(postponed)
+
+
+def _release(case: Case, reason: str) -> Case | None:
+    due_at = timezone.now() + hint_interval(0)
+    released = Case.objects.release(pk=case.pk, attempt=case.attempt, reason=reason, due_at=due_at)
+    if released is not None:
+        case_announce(released)
+    return released
+
+
+def _give_up(case: Case, reason: str) -> Case | None:
+    failed = Case.objects.give_up(
+        pk=case.pk, attempt=case.attempt, state=case.state, reason=reason, by="grading service"
+    )
+    if failed is not None:
+        log.error("case_given_up case=%s attempts=%s", case.pk, case.attempt)
+        case_announce(failed)
+    return failed
+
+
+def _require_editable(case: Case) -> None:
+    if not case.editable:
+        raise CaseConflict(f"This case is {case.get_state_display().lower()}; it can't be changed.")
+
+
+def _require_complete(case: Case) -> None:
+    if any(not image.laterality for image in case.current_images):
+        raise CaseIncomplete("Say for every photograph which eye it shows.")
+    for laterality in Laterality:
+        if laterality == case.absent_eye and case.absent_eye_reason:
+            continue
+        if not case.images_of(laterality):
+            raise CaseIncomplete(
+                f"There is no photograph of the {laterality.label.lower()}. Add one, or say why "
+                "that eye can't be photographed."
+            )
+    if not any(image.needs_grading for image in case.images):
+        raise CaseIncomplete("There is no new photograph to grade. Add the retaken ones first.")
+
+
+def _grading(result: ImageResult, now: dt.datetime) -> EyeGrading:
+    return EyeGrading(
+        model_version=result.model_version,
+        graded_at=now,
+        quality=result.quality,
+        quality_reasons=list(result.quality_reasons),
+        gradable_probability=result.gradable_probability,
+        grade=result.grade,
+        probabilities=list(result.probabilities),
+        referable=result.referable,
+        vision_threatening=result.vision_threatening,
+        referable_probability=result.referable_probability,
+        vision_threatening_probability=result.vision_threatening_probability,
+        heatmap=result.heatmap,
+    )
+
+
+def _outcome(case: Case, now: dt.datetime) -> CaseOutcome:
+    right, left = case.eye_state(Laterality.OD), case.eye_state(Laterality.OS)
+    outcome: Outcome = case_outcome(right, left, retakes_left=case.retakes_left)
+    return CaseOutcome(
+        decision=outcome.decision,
+        right_eye=right,
+        left_eye=left,
+        reasons=list(outcome.reasons),
+        decided_at=now,
+    )

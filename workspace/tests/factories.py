@@ -1,0 +1,84 @@
+"""Patients and cases for tests, made through the same services as the real ones."""
+
+import datetime as dt
+import hashlib
+from itertools import count
+
+from accounts.models import Hospital
+from accounts.scoping import hospital_scope
+from workspace.models import Case, EyeImage, Patient
+from workspace.schemas import ImageResult, Laterality, Quality
+from workspace.services import case_claim, case_complete, case_create, case_submit
+
+_numbers = count(1)
+
+
+def make_patient(hospital: Hospital, **fields) -> Patient:
+    number = next(_numbers)
+    fields = {
+        "mrn": f"MRN-{number:05d}",
+        "name": f"Patient Number{number}",
+        "birth_date": dt.date(1960, 1, 1),
+        **fields,
+    }
+    with hospital_scope(hospital.pk):
+        patient = Patient(hospital=hospital, **fields)
+        patient.full_clean()
+        patient.save()
+    return patient
+
+
+def make_image(laterality: str = "", **fields) -> EyeImage:
+    """Return a photograph's record without bytes behind it."""
+    number = next(_numbers)
+    fields = {
+        "original": f"test/{number}/original",
+        "display": f"test/{number}/display",
+        "sha256": hashlib.sha256(str(number).encode()).hexdigest(),
+        "size_bytes": 1000,
+        "width_px": 640,
+        "height_px": 480,
+        "format": "JPEG",
+        **fields,
+    }
+    return EyeImage(laterality=laterality, **fields)
+
+
+def make_case(patient: Patient, lateralities=(Laterality.OD, Laterality.OS), **details) -> Case:
+    """Return a draft case with one photograph an eye."""
+    with hospital_scope(patient.hospital_id):
+        case = case_create(patient=patient, by="A nurse", **details)
+        for laterality in lateralities:
+            case = Case.objects.add_image(pk=case.pk, image=make_image(laterality))
+    return case
+
+
+def make_queued_case(patient: Patient) -> Case:
+    with hospital_scope(patient.hospital_id):
+        return case_submit(case=make_case(patient), by="A nurse")
+
+
+def make_result(image: EyeImage, grade: int | None = 0, **fields) -> ImageResult:
+    rejected = grade is None
+    spread = () if rejected else tuple(0.6 if g == grade else 0.1 for g in range(5))
+    fields = {
+        "model_version": "test-1",
+        "quality": Quality.REJECT if rejected else Quality.GOOD,
+        "quality_reasons": ("blurred",) if rejected else (),
+        "gradable_probability": 0.1 if rejected else 0.9,
+        "probabilities": spread,
+        "referable": not rejected and grade >= 2,
+        "vision_threatening": not rejected and grade >= 3,
+        "referable_probability": None if rejected else sum(spread[2:]),
+        "vision_threatening_probability": None if rejected else sum(spread[3:]),
+        **fields,
+    }
+    return ImageResult(image_key=image.key, grade=grade, **fields)
+
+
+def make_graded_case(patient: Patient, right: int | None = 0, left: int | None = 0) -> Case:
+    """Return a case that a worker has graded; None stands for an ungradable photograph."""
+    claimed = case_claim(case_pk=str(make_queued_case(patient).pk), worker="test")
+    grades = {Laterality.OD: right, Laterality.OS: left}
+    results = [make_result(image, grades[image.laterality]) for image in claimed.images]
+    return case_complete(case=claimed, results=results)
