@@ -1,0 +1,105 @@
+"""A pytest plugin: a real mongod and a real redis for the tests that need them, and only then.
+
+Addresses are fixed before Django reads its settings; the servers start with the first test that
+uses the database, in a directory that goes away. `TEST_MONGODB_URI` and `TEST_REDIS_URL` point
+the tests at servers that run already.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from drservice.embedded import RunningService, start_mongodb, start_redis
+from drservice.embedded.mongodb_server import mongodb_url
+from drservice.embedded.ports import reserve_port
+from drservice.embedded.redis_server import redis_url
+
+GIVEN_MONGODB = "TEST_MONGODB_URI"
+GIVEN_REDIS = "TEST_REDIS_URL"
+
+_reserved = {}
+
+
+@dataclass(frozen=True)
+class GivenService:
+    """A server that somebody else started and keeps."""
+
+    name: str
+    url: str
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests():
+    # A wrapper, because it runs before pytest-django's hook of this name, which loads settings.
+    os.environ["MONGODB_URI"] = os.environ.get(GIVEN_MONGODB) or mongodb_url(_reserve("mongodb"))
+    os.environ["REDIS_URL"] = os.environ.get(GIVEN_REDIS) or redis_url(_reserve("redis"))
+    return (yield)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Registered after pytest-django, so that this django_db_setup wraps the one of pytest-django.
+    config.pluginmanager.register(ServersBeforeDatabase(), "servers-before-database")
+
+
+def pytest_unconfigure() -> None:
+    for holder in _reserved.values():
+        holder.close()
+
+
+def _reserve(name: str) -> int:
+    _reserved[name] = reserve_port()
+    return _reserved[name].getsockname()[1]
+
+
+def _released(name: str) -> int:
+    """Give up the reservation of a port, and return the port."""
+    with _reserved.pop(name) as holder:
+        return holder.getsockname()[1]
+
+
+class ServersBeforeDatabase:
+    @pytest.fixture(scope="session")
+    def django_db_setup(self, mongodb_service, redis_service, django_db_setup) -> None:
+        """Have the servers up before the test database is made; see pytest-django."""
+
+
+@pytest.fixture(scope="session")
+def services_directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="drservice-test-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def mongodb_service(services_directory: Path) -> Iterator[RunningService | GivenService]:
+    if GIVEN_MONGODB in os.environ:
+        yield GivenService("mongodb", os.environ[GIVEN_MONGODB])
+        return
+    service = start_mongodb(services_directory / "mongodb", _released("mongodb"))
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_service(services_directory: Path) -> Iterator[RunningService | GivenService]:
+    if GIVEN_REDIS in os.environ:
+        yield GivenService("redis", os.environ[GIVEN_REDIS])
+        return
+    service = start_redis(services_directory / "redis", _released("redis"))
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def process_environment(django_db_setup, tmp_path: Path) -> dict[str, str]:
+    """Return the environment in which a child process works on the test database."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
+        "MONGODB_DATABASE": connection.settings_dict["NAME"],
+        "VAR_DIR": str(tmp_path / "var"),
+    }
