@@ -18,6 +18,7 @@ from drservice.embedded import RunningService, start_mongodb, start_redis
 from drservice.embedded.mongodb_server import mongodb_url
 from drservice.embedded.ports import reserve_port
 from drservice.embedded.redis_server import redis_url
+from drservice.testing import database_setup
 
 GIVEN_MONGODB = "TEST_MONGODB_URI"
 GIVEN_REDIS = "TEST_REDIS_URL"
@@ -42,8 +43,7 @@ def pytest_load_initial_conftests():
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Registered after pytest-django, so that this django_db_setup wraps the one of pytest-django.
-    config.pluginmanager.register(ServersBeforeDatabase(), "servers-before-database")
+    config.pluginmanager.register(database_setup, "drservice-database-setup")
 
 
 def pytest_unconfigure() -> None:
@@ -60,12 +60,6 @@ def _released(name: str) -> int:
     """Give up the reservation of a port, and return the port."""
     with _reserved.pop(name) as holder:
         return holder.getsockname()[1]
-
-
-class ServersBeforeDatabase:
-    @pytest.fixture(scope="session")
-    def django_db_setup(self, mongodb_service, redis_service, django_db_setup) -> None:
-        """Have the servers up before the test database is made; see pytest-django."""
 
 
 @pytest.fixture(scope="session")
