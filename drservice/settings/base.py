@@ -17,6 +17,7 @@ INSTALLED_APPS = [
     "workspace.apps.WorkspaceConfig",
     "inference.apps.InferenceConfig",
     "training.apps.TrainingConfig",
+    "drservice.supervisor.apps.SupervisorConfig",
     "drservice.common.apps.MongoAuthConfig",
     "drservice.common.apps.MongoContentTypesConfig",
     "django.contrib.sessions",
