@@ -466,12 +466,12 @@ class Case(TenantModel):
 
     def eye_state(self, laterality: str) -> EyeState:
         """Return what this case's current photographs say of one eye, once they are graded."""
-        return eye_state(
-            [
-                PhotographFinding(field=image.field, grade=image.grading and image.grading.grade)
-                for image in self.images_of(laterality)
-            ]
-        )
+        return eye_state([_finding(image) for image in self.images_of(laterality)])
+
+    def likeliest_grade(self, laterality: str) -> int | None:
+        """Return the worst of the likeliest grades of one eye, or None when it has none."""
+        findings = [_finding(image) for image in self.images_of(laterality)]
+        return max((found.grade for found in findings if found.grade is not None), default=None)
 
     @property
     def retakes_left(self) -> int:
@@ -493,3 +493,14 @@ class Case(TenantModel):
     @property
     def waiting(self) -> bool:
         return self.state in (CaseState.QUEUED, CaseState.GRADING)
+
+
+def _finding(image: EyeImage) -> PhotographFinding:
+    if image.grading is None:
+        return PhotographFinding(field=image.field)
+    return PhotographFinding(
+        field=image.field,
+        grade=image.grading.grade,
+        referable=image.grading.referable,
+        vision_threatening=image.grading.vision_threatening,
+    )

@@ -1,6 +1,6 @@
 """The words of a case, and the rule that turns two eyes into one decision. Pure: no database."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 
 from django.db import models
@@ -110,26 +110,41 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class PhotographFinding:
-    """One photograph as the outcome sees it; `grade` is None when it could not be graded."""
+    """One photograph as the outcome sees it; `grade` is None when it could not be graded.
+
+    The grade is the likeliest one. The two flags are set at the operating point, which is tuned
+    to miss little: they may be up while the likeliest grade is milder.
+    """
 
     field: str
-    grade: int | None = field(default=None)
+    grade: int | None = None
+    referable: bool = False
+    vision_threatening: bool = False
+
+    @property
+    def severity(self) -> int | None:
+        """The grade that decides: never milder than what the flags stand for."""
+        if self.grade is None:
+            return None
+        flagged = 0
+        if self.referable:
+            flagged = EyeState.MODERATE
+        if self.vision_threatening:
+            flagged = EyeState.SEVERE
+        return max(self.grade, flagged)
 
 
 def eye_state(photographs: list[PhotographFinding]) -> EyeState:
-    """Return what an eye's photographs say together: the worst grade that any of them shows.
+    """Return what an eye's photographs say together: the worst severity that any of them shows.
 
     An eye is only called free of referable disease on a gradable macula-centred photograph;
     a disc-centred one alone can show disease but can't rule it out.
     """
     if not photographs:
         return EyeState.ABSENT
-    grades = [photograph.grade for photograph in photographs if photograph.grade is not None]
-    worst = max(grades, default=None)
-    macula_seen = any(
-        photograph.field == Field.MACULA and photograph.grade is not None
-        for photograph in photographs
-    )
+    graded = [photograph for photograph in photographs if photograph.grade is not None]
+    worst = max((photograph.severity for photograph in graded), default=None)
+    macula_seen = any(photograph.field == Field.MACULA for photograph in graded)
     if worst is None or (not macula_seen and worst < EyeState.MODERATE):
         return EyeState.UNGRADABLE
     return EyeState(worst)
@@ -166,7 +181,7 @@ def case_outcome(right: EyeState, left: EyeState, *, retakes_left: int) -> Outco
         _eye_decision(left, right, retakes_left),
         key=DECISION_ORDER.index,
     )
-    return Outcome(decision, (_reason("Right eye", right), _reason("Left eye", left)))
+    return Outcome(decision, (eye_reason("Right eye", right), eye_reason("Left eye", left)))
 
 
 def _eye_decision(eye: EyeState, other: EyeState, retakes_left: int) -> Decision:
@@ -176,5 +191,10 @@ def _eye_decision(eye: EyeState, other: EyeState, retakes_left: int) -> Decision
     return _GRADE_DECISION.get(eye, Decision.ROUTINE)
 
 
-def _reason(name: str, eye: EyeState) -> str:
-    return f"{name}: {_GRADE_REASONS[eye]}"
+def eye_reason(name: str, state: EyeState, likeliest_grade: int | None = None) -> str:
+    """Say in words what an eye contributes; `likeliest_grade` tells when a flag decided."""
+    if likeliest_grade is None or state > EyeState.PROLIFERATIVE or likeliest_grade >= state:
+        return f"{name}: {_GRADE_REASONS[state]}"
+    flag = "sight-threatening" if state >= EyeState.SEVERE else "referable"
+    likeliest = _GRADE_REASONS[EyeState(likeliest_grade)]
+    return f"{name}: {flag} retinopathy can't be ruled out, though {likeliest} is likeliest"

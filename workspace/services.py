@@ -18,7 +18,7 @@ from drservice.common.errors import ServiceFault
 from drservice.settings.celery import INFERENCE_QUEUE
 from workspace.events import case_announce
 from workspace.models import Case, CaseOutcome, EyeGrading, Patient, PatientCopy
-from workspace.schemas import CaseState, ImageResult, Laterality, Outcome, case_outcome
+from workspace.schemas import CaseState, ImageResult, Laterality, Outcome, case_outcome, eye_reason
 from workspace.selectors import cases_due
 
 log = logging.getLogger(__name__)
@@ -246,6 +246,9 @@ def _outcome(case: Case, now: dt.datetime) -> CaseOutcome:
         decision=outcome.decision,
         right_eye=right,
         left_eye=left,
-        reasons=list(outcome.reasons),
+        reasons=[
+            eye_reason("Right eye", right, case.likeliest_grade(Laterality.OD)),
+            eye_reason("Left eye", left, case.likeliest_grade(Laterality.OS)),
+        ],
         decided_at=now,
     )
