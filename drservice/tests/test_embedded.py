@@ -134,7 +134,7 @@ def test_taken_port_is_named(tmp_path, start):
 def test_missing_program_names_both_ways_out(tmp_path, monkeypatch, start):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("drservice.embedded.binaries.sysconfig.get_path", lambda _: str(tmp_path))
-    with pytest.raises(ServiceError, match=r"requirements/embedded.txt.*(MONGODB_URI|REDIS_URL)"):
+    with pytest.raises(ServiceError, match=r"requirements.txt.*(MONGODB_URI|REDIS_URL)"):
         start(tmp_path)
 
 

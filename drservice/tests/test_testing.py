@@ -1,5 +1,6 @@
 """The test tools themselves: servers only on demand, processes that leave nothing behind."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,16 @@ from drservice.testing.managed_process import ManagedProcess, ProcessFailed, is_
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_pytest(directory: Path, test: str) -> str:
+BROWSER_TEST = """
+import pytest
+
+@pytest.mark.browser
+def test_page():
+    pass
+"""
+
+
+def run_pytest(directory: Path, test: str, code: int = 0, **environment: str) -> str:
     (directory / "test_probe.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
     done = subprocess.run(
@@ -19,9 +29,20 @@ def run_pytest(directory: Path, test: str) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
+        env={**os.environ, **environment},
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_browser_tests_without_chromium_are_skipped_aloud_or_refused(tmp_path):
+    without = {"PATH": str(tmp_path), "REQUIRE_BROWSER": "0"}
+    skipped = run_pytest(tmp_path, BROWSER_TEST, **without)
+    assert "1 skipped" in skipped
+    assert "No Chromium was found: browser tests are skipped" in skipped
+    required = {**without, "REQUIRE_BROWSER": "1"}
+    refused = run_pytest(tmp_path, BROWSER_TEST, code=pytest.ExitCode.USAGE_ERROR, **required)
+    assert "no Chromium was found" in refused
 
 
 def test_plugin_starts_no_server_for_a_test_without_database(tmp_path):
