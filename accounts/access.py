@@ -1,4 +1,4 @@
-"""The doors: who may enter a view, and the one way a view gets hold of a person's membership.
+"""The doors: who may enter a view, and the one way a view gets hold of a membership.
 
 Every view carries exactly one of the marks below. A test walks the URL conf and fails on a view
 without one, so a forgotten mark can't become an open door.
@@ -11,10 +11,16 @@ without one, so a forgotten mark can't become an open door.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from urllib.parse import urlsplit
 
+from asgiref.sync import iscoroutinefunction
+from bson import ObjectId
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, resolve_url
+from django.utils.cache import add_never_cache_headers
+from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.models import Membership
 from accounts.permissions import Capability
@@ -40,16 +46,8 @@ def public(view: Callable) -> Callable:
 
 
 def signed_in(view: Callable) -> Callable:
-    """Let in anybody who has signed in."""
-
-    @wraps(view)
-    def guarded(request: HttpRequest, *args, **kwargs):
-        if not request.user.is_authenticated:
-            return redirect_to_login(request.get_full_path())
-        return view(request, *args, **kwargs)
-
-    guarded.access = Access("signed-in")
-    return guarded
+    """Let in anybody who has signed in, even before they have chosen a password of their own."""
+    return _guard(view, Access("signed-in"), _refuse_strangers)
 
 
 def member(capability: Capability, *, anonymous: str = SIGN_IN) -> Callable:
@@ -61,27 +59,9 @@ def member(capability: Capability, *, anonymous: str = SIGN_IN) -> Callable:
     """
 
     def mark(view: Callable) -> Callable:
-        @wraps(view)
-        def guarded(request: HttpRequest, *args, **kwargs):
-            refusal = _refusal(request, capability, anonymous)
-            if refusal is not None:
-                return refusal
-            return view(request, *args, **kwargs)
-
-        guarded.access = Access("member", capability, anonymous)
-        return guarded
+        return _guard(view, Access("member", capability, anonymous), _refuse_non_members)
 
     return mark
-
-
-def _refusal(request: HttpRequest, capability: Capability, anonymous: str):
-    if not request.user.is_authenticated:
-        if anonymous == NOT_FOUND:
-            raise Http404
-        return redirect_to_login(request.get_full_path())
-    if not access_membership(request).can(capability):
-        raise PermissionDenied(f"Your role can't {capability.label}.")
-    return None
 
 
 def access_membership(request: HttpRequest) -> Membership:
@@ -89,3 +69,68 @@ def access_membership(request: HttpRequest) -> Membership:
     if request.membership is None:
         raise Http404
     return request.membership
+
+
+def access_colleague(request: HttpRequest, pk: ObjectId) -> Membership:
+    """Return a membership of the caller's hospital. Raises the same 404 for foreign and absent."""
+    hospital_id = access_membership(request).hospital_id
+    found = Membership.objects.filter(hospital_id=hospital_id, pk=pk).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def _guard(view: Callable, access: Access, refuse: Callable) -> Callable:
+    """Wrap a view, plain or async, so that it runs only when `refuse` returns None."""
+    if iscoroutinefunction(view):
+
+        @wraps(view)
+        async def guarded(request: HttpRequest, *args, **kwargs):
+            refusal = refuse(request, access)
+            return _private(refusal or await view(request, *args, **kwargs))
+    else:
+
+        @wraps(view)
+        def guarded(request: HttpRequest, *args, **kwargs):
+            refusal = refuse(request, access)
+            return _private(refusal or view(request, *args, **kwargs))
+
+    guarded.access = access
+    return guarded
+
+
+def _refuse_strangers(request: HttpRequest, access: Access) -> HttpResponse | None:
+    return None if request.user.is_authenticated else _to_sign_in(request)
+
+
+def _refuse_non_members(request: HttpRequest, access: Access) -> HttpResponse | None:
+    if not request.user.is_authenticated:
+        if access.anonymous == NOT_FOUND:
+            raise Http404
+        return _to_sign_in(request)
+    if not access_membership(request).can(access.capability):
+        raise PermissionDenied(f"Your role can't {access.capability.label}.")
+    if request.user.must_change_password:
+        return redirect("accounts:password-change")
+    return None
+
+
+def _to_sign_in(request: HttpRequest) -> HttpResponse:
+    """Lead to sign-in and back again, to a page: never to the address of a form or a fragment."""
+    if request.htmx:
+        back = urlsplit(request.htmx.current_url_abs_path or "").path
+        return HttpResponseClientRedirect(_sign_in_address(back))
+    if request.method in ("GET", "HEAD"):
+        return redirect(_sign_in_address(request.get_full_path()))
+    return redirect(_sign_in_address(""))
+
+
+def _sign_in_address(back: str) -> str:
+    return redirect_to_login(back).url if back else resolve_url("accounts:sign-in")
+
+
+def _private(response: HttpResponse) -> HttpResponse:
+    """Keep what only a signed-in person may see out of every cache, unless the view says how."""
+    if not response.has_header("Cache-Control"):
+        add_never_cache_headers(response)
+    return response

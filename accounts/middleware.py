@@ -1,47 +1,81 @@
-"""Put the caller's membership on the request and open the scope of their hospital."""
+"""Put the caller's memberships on the request, open their hospital's scope, end old sessions."""
 
+import time
 from contextlib import nullcontext
 
-from bson import ObjectId
-from bson.errors import InvalidId
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 
 from accounts.models import Membership
 from accounts.scoping import hospital_scope
-from accounts.selectors import membership_active, memberships_of
+from accounts.selectors import memberships_of
 
 SESSION_HOSPITAL = "hospital_id"
+SESSION_BEGAN = "began_at_s"
+SESSION_SEEN = "seen_at_s"
+# The session is written at most this often to say that its owner is still there.
+SEEN_STEP_S = 60
+
+
+class SessionLimitMiddleware:
+    """Sign people out who have not clicked for a while, and everybody after a day's work."""
+
+    def __init__(self, get_response) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.user.is_authenticated:
+            _limit_session(request)
+        return self.get_response(request)
 
 
 class HospitalScopeMiddleware:
     """Set `request.membership` (None for strangers) and hold the hospital's scope open.
 
-    The membership is read afresh on every request, so a deactivated person or a changed role
-    counts from the next click on.
+    Memberships are read afresh on every request, so a deactivated person or a changed role
+    counts from the next click on. `request.memberships` holds all that are valid right now.
     """
 
     def __init__(self, get_response) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.membership = _membership_for(request)
+        request.memberships = _memberships(request)
+        request.membership = _chosen(request)
         with _scope_for(request.membership):
             return self.get_response(request)
+
+
+def _limit_session(request: HttpRequest) -> None:
+    now_s = int(time.time())
+    began_s = request.session.setdefault(SESSION_BEGAN, now_s)
+    seen_s = request.session.setdefault(SESSION_SEEN, now_s)
+    if now_s - seen_s > settings.SESSION_IDLE_S or now_s - began_s > settings.SESSION_COOKIE_AGE:
+        logout(request)
+        messages.info(request, "You were signed out because nobody had used the page for a while.")
+    elif now_s - seen_s > SEEN_STEP_S and _is_click(request):
+        request.session[SESSION_SEEN] = now_s
+
+
+def _is_click(request: HttpRequest) -> bool:
+    # An open page listens for events by itself; that alone doesn't show that anybody is there.
+    return request.headers.get("Accept") != "text/event-stream"
 
 
 def _scope_for(membership: Membership | None):
     return hospital_scope(membership.hospital_id) if membership else nullcontext()
 
 
-def _membership_for(request: HttpRequest) -> Membership | None:
-    if not request.user.is_authenticated:
-        return None
-    return _chosen_membership(request) or memberships_of(request.user).first()
+def _memberships(request: HttpRequest) -> list[Membership]:
+    return memberships_of(request.user) if request.user.is_authenticated else []
 
 
-def _chosen_membership(request: HttpRequest) -> Membership | None:
-    try:
-        hospital_id = ObjectId(request.session[SESSION_HOSPITAL])
-    except (KeyError, InvalidId):
-        return None
-    return membership_active(user=request.user, hospital_id=hospital_id)
+def _chosen(request: HttpRequest) -> Membership | None:
+    """Return the membership that the person switched to, or else their oldest."""
+    chosen = request.session.get(SESSION_HOSPITAL) if request.memberships else None
+    for membership in request.memberships:
+        if str(membership.hospital_id) == chosen:
+            return membership
+    return request.memberships[0] if request.memberships else None

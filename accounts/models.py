@@ -36,6 +36,8 @@ class User(AbstractBaseUser):
     name = models.CharField(max_length=120)
     is_active = models.BooleanField(default=True)
     is_operator = models.BooleanField("platform operator", default=False)
+    # Set while the password is one that somebody else has seen: a first or a reset one.
+    must_change_password = models.BooleanField(default=False)
     joined_at = models.DateTimeField(default=timezone.now, editable=False)
 
     USERNAME_FIELD = "email"
@@ -55,6 +57,8 @@ class User(AbstractBaseUser):
 class Hospital(models.Model):
     name = models.CharField(max_length=120, unique=True)
     is_active = models.BooleanField(default=True)
+    # Counted up by every change of roles or access, so that two such changes at once collide.
+    people_version = models.IntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:
@@ -71,6 +75,8 @@ class Membership(models.Model):
 
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships")
     hospital = models.ForeignKey(Hospital, on_delete=models.PROTECT, related_name="memberships")
+    # What this hospital calls the person; their account, and other hospitals, may say otherwise.
+    name = models.CharField(max_length=120)
     roles = ArrayField(models.CharField(max_length=20, choices=Role.choices))
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

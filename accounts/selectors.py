@@ -1,25 +1,64 @@
 """Read people, hospitals and memberships."""
 
-from bson import ObjectId
 from django.db.models import QuerySet
 
 from accounts.models import Hospital, Membership, User
+from accounts.permissions import Role
 
 
-def memberships_of(user: User) -> QuerySet[Membership]:
-    """Return a person's active memberships, oldest first."""
-    return Membership.objects.active().filter(user=user).order_by("created_at", "pk")
+def memberships_of(user: User) -> list[Membership]:
+    """Return a person's active memberships in active hospitals, oldest first.
+
+    Each carries its hospital: two indexed reads rather than a join. Operators have none, whatever
+    a hospital's admin entered: who runs the service sees no patient.
+    """
+    if user.is_operator:
+        return []
+    memberships = Membership.objects.active().filter(user=user).order_by("created_at", "pk")
+    memberships = list(memberships)
+    hospitals = _active_hospitals([membership.hospital_id for membership in memberships])
+    return [
+        _with_hospital(membership, hospitals[membership.hospital_id])
+        for membership in memberships
+        if membership.hospital_id in hospitals
+    ]
 
 
-def membership_active(*, user: User, hospital_id: ObjectId) -> Membership | None:
-    """Return the person's active membership in one hospital, or None."""
-    return Membership.objects.active().filter(user=user, hospital_id=hospital_id).first()
+def member_list(hospital: Hospital) -> list[Membership]:
+    """Return every membership of a hospital with its person, active first, then by name."""
+    memberships = list(Membership.objects.filter(hospital=hospital))
+    people = User.objects.in_bulk([membership.user_id for membership in memberships])
+    for membership in memberships:
+        membership.user = people[membership.user_id]
+        membership.hospital = hospital
+    return sorted(memberships, key=lambda one: (not one.is_active, one.name.casefold()))
 
 
-def memberships_in(hospital: Hospital) -> QuerySet[Membership]:
-    """Return every membership of a hospital, active first, then by age."""
-    return Membership.objects.filter(hospital=hospital).order_by("-is_active", "created_at", "pk")
+def active_admins(hospital_id) -> list[Membership]:
+    """Return the memberships through which a hospital's people can be managed right now."""
+    members = Membership.objects.active().filter(hospital_id=hospital_id)
+    admins = [member for member in members if Role.HOSPITAL_ADMIN in member.roles]
+    people = User.objects.filter(is_active=True, is_operator=False)
+    usable = people.in_bulk([admin.user_id for admin in admins])
+    return [admin for admin in admins if admin.user_id in usable]
 
 
 def hospital_by_name(name: str) -> Hospital | None:
     return Hospital.objects.filter(name=name).first()
+
+
+def hospital_list() -> QuerySet[Hospital]:
+    return Hospital.objects.order_by("name")
+
+
+def user_by_email(email: str) -> User | None:
+    return User.objects.filter(email=email.strip().lower()).first()
+
+
+def _active_hospitals(pks: list) -> dict:
+    return Hospital.objects.filter(is_active=True).in_bulk(pks) if pks else {}
+
+
+def _with_hospital(membership: Membership, hospital: Hospital) -> Membership:
+    membership.hospital = hospital
+    return membership

@@ -1,43 +1,145 @@
 """Change hospitals, people and memberships."""
 
+import secrets
+import time
+from collections.abc import Callable
+from functools import wraps
+
+from bson import ObjectId
+from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
+from django.db import DatabaseError, IntegrityError
+from django.db.models import F
 from django.utils import timezone
+from django_mongodb_backend.transaction import atomic
+from pymongo.errors import PyMongoError
 
 from accounts.models import Hospital, Membership, User
 from accounts.permissions import Role
+from accounts.selectors import active_admins, user_by_email
+
+# No letter or digit that could be taken for another one when it is read out or copied by hand.
+FIRST_PASSWORD_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # noqa: S105
+TRANSACTION_TRIES = 10
+
+LAST_ADMIN = "This is the hospital's last active admin. Make somebody else an admin first."
+ALREADY_MEMBER = "This person already belongs to the hospital."
 
 
 def hospital_create(*, name: str) -> Hospital:
     """Make a hospital. Raises ValidationError when the name is taken or empty."""
-    hospital = Hospital(name=name.strip())
+    hospital = Hospital(name=" ".join(name.split()))
     hospital.full_clean()
     hospital.save()
     return hospital
 
 
-def user_create(*, email: str, name: str, password: str | None = None) -> User:
+def hospital_set_active(*, hospital: Hospital, is_active: bool) -> Hospital:
+    """Close a hospital to all its members, or open it again; its records stay as they are."""
+    hospital.is_active = is_active
+    hospital.save(update_fields=["is_active"])
+    return hospital
+
+
+def user_create(*, email: str, name: str, password: str | None = None, **fields) -> User:
     """Make a person. Raises ValidationError when the e-mail is taken or not an address."""
-    return User.objects.create_user(email, password, name=name)
+    return User.objects.create_user(email, password, name=name, **fields)
 
 
-def membership_create(*, user: User, hospital: Hospital, roles: list[str]) -> Membership:
+def user_set_password(*, user: User, password: str) -> User:
+    """Give a person the password that they chose themselves. Ends their other sessions."""
+    user.set_password(password)
+    user.must_change_password = False
+    user.save(update_fields=["password", "must_change_password"])
+    return user
+
+
+def user_reset_password(*, user: User) -> str:
+    """Give a person a first password again and return it; it has to be changed at sign-in."""
+    password = first_password()
+    user.set_password(password)
+    user.must_change_password = True
+    user.save(update_fields=["password", "must_change_password"])
+    return password
+
+
+def first_password() -> str:
+    """Return a random password of 79 bits that can be read out: four groups of four."""
+    groups = ("".join(secrets.choice(FIRST_PASSWORD_LETTERS) for _ in range(4)) for _ in range(4))
+    return "-".join(groups)
+
+
+def member_add(
+    *, hospital: Hospital, email: str, name: str, roles: list[str]
+) -> tuple[Membership, str]:
+    """Give somebody a place in a hospital, with an account when they have none.
+
+    Returns the membership and a first password. The password is only good for a new account: who
+    has one keeps theirs. Nothing here tells the two apart, so that nobody can find out who works
+    elsewhere. Raises ValidationError when they belong to this hospital already.
+    """
+    password = first_password()
+    user = _existing_or_new_user(email, name, password)
+    return membership_create(user=user, hospital=hospital, roles=roles, name=name), password
+
+
+def membership_create(
+    *, user: User, hospital: Hospital, roles: list[str], name: str = ""
+) -> Membership:
     """Give a person a place in a hospital. Raises ValidationError when they have one already."""
-    membership = Membership(user=user, hospital=hospital, roles=roles, created_at=timezone.now())
-    membership.full_clean()
-    membership.save()
+    membership = Membership(
+        user=user,
+        hospital=hospital,
+        name=name or user.name,
+        roles=_in_order(roles),
+        created_at=timezone.now(),
+    )
+    membership.full_clean(validate_constraints=False)
+    try:
+        membership.save()
+    except IntegrityError as error:
+        raise ValidationError(ALREADY_MEMBER) from error
     return membership
 
 
-def membership_set_roles(*, membership: Membership, roles: list[str]) -> Membership:
-    """Replace a member's roles. Raises ValidationError when no active admin would be left."""
+def _one_change_at_a_time(service: Callable) -> Callable:
+    """Run a service in a transaction that collides with any other on the same hospital's people.
+
+    The rule that an admin remains reads several documents; two transactions that each change
+    another one of them would not notice each other. So each counts up the hospital's version
+    first, and of two at once MongoDB lets one begin again and read afresh.
+    """
+
+    @wraps(service)
+    def alone(*, membership: Membership, **arguments):
+        for attempt in range(TRANSACTION_TRIES):
+            try:
+                with atomic():
+                    _count_up(membership.hospital_id)
+                    membership.refresh_from_db()
+                    return service(membership=membership, **arguments)
+            except DatabaseError as error:
+                if attempt + 1 == TRANSACTION_TRIES or not _may_try_again(error):
+                    raise
+                time.sleep(secrets.randbelow(20 * (attempt + 1)) / 1000)
+        raise AssertionError("unreachable")
+
+    return alone
+
+
+@_one_change_at_a_time
+def membership_update(*, membership: Membership, name: str, roles: list[str]) -> Membership:
+    """Replace a member's name and roles. Raises ValidationError when no admin would be left."""
     if Role.HOSPITAL_ADMIN not in roles:
         _require_another_admin(membership)
-    membership.roles = roles
-    membership.full_clean()
-    membership.save(update_fields=["roles"])
+    membership.name = name
+    membership.roles = _in_order(roles)
+    membership.full_clean(validate_constraints=False)
+    membership.save(update_fields=["name", "roles"])
     return membership
 
 
+@_one_change_at_a_time
 def membership_deactivate(*, membership: Membership) -> Membership:
     """Shut a member out from their next request on. Raises ValidationError for the last admin."""
     _require_another_admin(membership)
@@ -46,6 +148,7 @@ def membership_deactivate(*, membership: Membership) -> Membership:
     return membership
 
 
+@_one_change_at_a_time
 def membership_activate(*, membership: Membership) -> Membership:
     """Let a deactivated member in again, with the roles they had."""
     membership.is_active = True
@@ -53,13 +156,33 @@ def membership_activate(*, membership: Membership) -> Membership:
     return membership
 
 
+def _existing_or_new_user(email: str, name: str, password: str) -> User:
+    existing = user_by_email(email)
+    if existing is not None:
+        # As slow as making an account, so that the time doesn't tell that there is one.
+        make_password(password)
+        return existing
+    try:
+        return user_create(email=email, name=name, password=password, must_change_password=True)
+    except IntegrityError:
+        return User.objects.get_by_natural_key(email)
+
+
+def _in_order(roles: list[str]) -> list[str]:
+    return [role for role in Role if role in roles] + [role for role in roles if role not in Role]
+
+
 def _require_another_admin(membership: Membership) -> None:
-    others = Membership.objects.active().filter(hospital_id=membership.hospital_id)
-    others = others.exclude(pk=membership.pk)
-    if any(Role.HOSPITAL_ADMIN in other.roles for other in others):
-        return
-    if Role.HOSPITAL_ADMIN not in membership.roles:
-        return
-    raise ValidationError(
-        "This is the hospital's last active admin. Make somebody else an admin first."
-    )
+    """Raise ValidationError when the hospital's only way to manage its people is this member."""
+    admins = [admin.pk for admin in active_admins(membership.hospital_id)]
+    if admins == [membership.pk]:
+        raise ValidationError(LAST_ADMIN)
+
+
+def _count_up(hospital_id: ObjectId) -> None:
+    Hospital.objects.filter(pk=hospital_id).update(people_version=F("people_version") + 1)
+
+
+def _may_try_again(error: DatabaseError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, PyMongoError) and cause.has_error_label("TransientTransactionError")

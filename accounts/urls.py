@@ -1,4 +1,17 @@
 from django.urls import path
 
+from accounts import views
+
 app_name = "accounts"
-urlpatterns: list[path] = []
+urlpatterns = [
+    path("", views.start, name="start"),
+    path("sign-in/", views.sign_in, name="sign-in"),
+    path("sign-out/", views.sign_out, name="sign-out"),
+    path("password/", views.password_change, name="password-change"),
+    path("hospital/", views.hospital_switch, name="hospital-switch"),
+    path("people/", views.member_list, name="member-list"),
+    path("people/add/", views.member_create, name="member-create"),
+    path("people/<oid:pk>/", views.member_update, name="member-update"),
+    path("people/<oid:pk>/deactivate/", views.member_deactivate, name="member-deactivate"),
+    path("people/<oid:pk>/activate/", views.member_activate, name="member-activate"),
+]

@@ -18,7 +18,7 @@ from drservice.embedded import RunningService, start_mongodb, start_redis
 from drservice.embedded.mongodb_server import mongodb_url
 from drservice.embedded.ports import reserve_port
 from drservice.embedded.redis_server import redis_url
-from drservice.testing import database_setup
+from drservice.testing import chromium, database_setup
 
 GIVEN_MONGODB = "TEST_MONGODB_URI"
 GIVEN_REDIS = "TEST_REDIS_URL"
@@ -44,6 +44,9 @@ def pytest_load_initial_conftests():
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(database_setup, "drservice-database-setup")
+    config.pluginmanager.register(chromium, "drservice-chromium")
+    # Django is set up by now, which this one needs.
+    config.pluginmanager.import_plugin("drservice.testing.fixtures")
 
 
 def pytest_unconfigure() -> None:
