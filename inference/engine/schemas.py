@@ -1,0 +1,66 @@
+"""The engine's border: plain frozen values, free of torch, Django and Celery."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Quality = Literal["good", "usable", "reject"]
+
+GRADES = ("no DR", "mild", "moderate", "severe", "proliferative")
+THRESHOLDS = 4  # cumulative logits: grade >= 1, >= 2, >= 3, >= 4
+REFERABLE_GRADE = 2
+VISION_THREATENING_GRADE = 3
+QUALITY_REASONS = ("dark", "bright", "blurred", "field_cut", "not_fundus")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How a photograph becomes the network's input. Travels with the weights, never apart.
+
+    `operations` names the steps in order; only fixed steps may stand here.
+    """
+
+    version: str = "band-1"
+    operations: tuple[str, ...] = ("find_disc", "cut_band", "local_contrast", "standardise")
+    size_px: tuple[int, int] = (256, 192)  # width, height
+    keep_height: float = 0.75  # share of the disc's height that is kept
+    rim: float = 0.95  # share of the disc's radius that is kept
+    local_sigma: float = 0.0625  # of the width: what counts as background light
+    deviation_floor: float = 1.5  # grey levels: below this a channel is noise, not signal
+    clip: float = 5.0
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """Where a probability becomes a yes. Versioned: the same numbers mean the same for years."""
+
+    version: str
+    referable_threshold: float
+    vision_threatening_threshold: float
+    sensitivity_target: float
+    chosen_on: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grading:
+    """What the engine says about one photograph.
+
+    A rejected photograph has no grade and no probabilities: nobody can mistake it for "no DR".
+    The heatmap is a transparent PNG that covers the displayed frame of `width_px` x `height_px`
+    edge to edge; its own pixels may be fewer.
+    """
+
+    grade: int | None
+    probabilities: tuple[float, float, float, float, float] | None
+    referable_probability: float | None
+    vision_threatening_probability: float | None
+    referable: bool | None
+    vision_threatening: bool | None
+    gradable_probability: float
+    quality: Quality
+    quality_reasons: tuple[str, ...]
+    heatmap_png: bytes | None
+    width_px: int
+    height_px: int
+    model_version: str
