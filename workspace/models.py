@@ -350,6 +350,25 @@ class CaseManager(ScopedManager):
         ungraded = {"$elemMatch": {"key": key, "grading": None}}
         return self._update_one({"_id": pk, "images": ungraded, **EDITABLE}, update)
 
+    def with_image(self, *, sha256: str, other_than: ObjectId) -> "Case | None":
+        """Return another case of the hospital that holds a photograph of these very bytes."""
+        found = self._collection().find_one(
+            current_scope("Case").narrow(
+                {
+                    "images.sha256": sha256,
+                    "_id": {"$ne": other_than},
+                    "state": {"$ne": CaseState.CANCELLED},
+                }
+            )
+        )
+        return self._from_stored(found)
+
+    def refresh_patient_copy(self, *, patient_pk: ObjectId, patient_copy: PatientCopy) -> int:
+        """Write a corrected patient into all their cases; no new version, as no case changed."""
+        stored = self._as_stored({"patient_copy": patient_copy})
+        of_patient = current_scope("Case").narrow({"patient_id": patient_pk})
+        return self._collection().update_many(of_patient, {"$set": stored}).matched_count
+
     def _update_one(self, where: dict, update: dict) -> "Case | None":
         stored = self._collection().find_one_and_update(
             current_scope("Case").narrow(where), update, return_document=ReturnDocument.AFTER

@@ -6,9 +6,19 @@ from bson import ObjectId
 from django.db.models import QuerySet
 
 from workspace.models import Case, Patient
-from workspace.schemas import CaseState
+from workspace.schemas import CaseState, Decision
 
 SWEEP_LIMIT = 500
+
+# What the worklist can be narrowed to: a word of its own for each question that staff ask it.
+CASE_FILTERS = {
+    "draft": {"state": CaseState.DRAFT},
+    "waiting": {"state__in": [CaseState.QUEUED, CaseState.GRADING]},
+    "failed": {"state": CaseState.FAILED},
+    "retake": {"outcome__decision": Decision.RETAKE},
+    "urgent": {"outcome__decision": Decision.REFER_URGENT},
+    "graded": {"state": CaseState.GRADED},
+}
 
 
 def patient_list(*, search: str = "") -> QuerySet[Patient]:
@@ -19,9 +29,14 @@ def patient_list(*, search: str = "") -> QuerySet[Patient]:
 
 
 def case_list(*, state: str = "") -> QuerySet[Case]:
-    """Return the hospital's cases, newest first, optionally those of one state."""
-    cases = Case.objects.order_by("-created_at")
-    return cases.filter(state=state) if state else cases
+    """Return the hospital's cases, newest first; `state` is a key of CASE_FILTERS, or empty."""
+    return Case.objects.filter(**CASE_FILTERS.get(state, {})).order_by("-created_at")
+
+
+def case_draft_empty(patient_pk: ObjectId) -> Case | None:
+    """Return a case of the patient that was started and never used, or None."""
+    drafts = cases_of_patient(patient_pk).filter(state=CaseState.DRAFT)
+    return next((draft for draft in drafts if not draft.images), None)
 
 
 def cases_of_patient(patient_pk: ObjectId) -> QuerySet[Case]:

@@ -19,12 +19,13 @@ from drservice.settings.celery import INFERENCE_QUEUE
 from workspace.events import case_announce
 from workspace.models import Case, CaseOutcome, EyeGrading, Patient, PatientCopy
 from workspace.schemas import CaseState, ImageResult, Laterality, Outcome, case_outcome, eye_reason
-from workspace.selectors import cases_due
+from workspace.selectors import case_draft_empty, cases_due
 
 log = logging.getLogger(__name__)
 
 GRADE_CASE = "inference.grade_case"
 MAX_HINT_DOUBLINGS = 5
+CHANGED_MEANWHILE = "Somebody else changed this case meanwhile. Look at it again, then repeat."
 GAVE_UP = (
     "Grading stopped several times without a result. Try again, or ask the people who run the "
     "service to look at the grading workers."
@@ -44,14 +45,58 @@ def case_create(*, patient: Patient, by: str, **details) -> Case:
     case = Case(
         hospital_id=patient.hospital_id,
         patient=patient,
-        patient_copy=PatientCopy(
-            mrn=patient.mrn, name=patient.name, birth_date=patient.birth_date, sex=patient.sex
-        ),
+        patient_copy=patient_copy(patient),
         created_by=by,
         **details,
     )
     case.save()
     return case
+
+
+def patient_copy(patient: Patient) -> PatientCopy:
+    return PatientCopy(
+        mrn=patient.mrn, name=patient.name, birth_date=patient.birth_date, sex=patient.sex
+    )
+
+
+def case_start(*, patient: Patient, by: str) -> Case:
+    """Return a case to photograph for: one that was started and left empty, or else a new one."""
+    return case_draft_empty(patient.pk) or case_create(patient=patient, by=by)
+
+
+def case_amend(*, case: Case, version: int | None, values: dict) -> Case:
+    """Change the details of an editable case.
+
+    `version` is the one that the caller has seen, or None to take what is there now. Raises
+    CaseConflict when somebody changed the case since then, or when it is not editable any more.
+    """
+    _require_editable(case)
+    amended = Case.objects.amend(
+        pk=case.pk, version=case.version if version is None else version, values=values
+    )
+    if amended is None:
+        raise CaseConflict(CHANGED_MEANWHILE)
+    return amended
+
+
+def case_gaps(case: Case) -> list[str]:
+    """Say what a case lacks before it can be submitted; empty when it is ready."""
+    gaps = [_eye_gap(case, laterality) for laterality in Laterality]
+    if any(not image.laterality for image in case.current_images):
+        gaps.insert(0, "Say for every photograph which eye it shows.")
+    if case.images and not any(image.needs_grading for image in case.images):
+        gaps.append("There is no new photograph to grade. Add the retaken ones first.")
+    return [gap for gap in gaps if gap]
+
+
+def _eye_gap(case: Case, laterality: Laterality) -> str:
+    absent = laterality == case.absent_eye and bool(case.absent_eye_reason)
+    if absent or case.images_of(laterality):
+        return ""
+    return (
+        f"There is no photograph of the {laterality.label.lower()}. Add one, or say why that eye "
+        "can't be photographed."
+    )
 
 
 def case_submit(*, case: Case, by: str) -> Case:
@@ -64,6 +109,7 @@ def case_submit(*, case: Case, by: str) -> Case:
         return case
     _require_editable(case)
     _require_complete(case)
+    case = _retire_rejected(case)
     now = timezone.now()
     submitted = Case.objects.submit(
         case=case,
@@ -73,10 +119,31 @@ def case_submit(*, case: Case, by: str) -> Case:
         max_attempts=settings.GRADING_MAX_ATTEMPTS,
     )
     if submitted is None:
-        raise CaseConflict("Somebody else changed this case meanwhile. Reload the page and look.")
+        return _already_submitted(case)
     hint_send(submitted)
     case_announce(submitted)
     return submitted
+
+
+def _retire_rejected(case: Case) -> Case:
+    """Let retaken photographs take the place of the rejected ones of the same eye and field.
+
+    Only now, when the clinic is done: until here it may still correct what a photograph shows.
+    """
+    retaken = {(one.laterality, one.field) for one in case.images if one.needs_grading}
+    for image in case.current_images:
+        if image.rejected and (image.laterality, image.field) in retaken:
+            replaced = Case.objects.replace_image(pk=case.pk, key=image.key, now=timezone.now())
+            case = replaced or case
+    return case
+
+
+def _already_submitted(case: Case) -> Case:
+    """Return the case when somebody else's click came first; anything else is a conflict."""
+    found = Case.objects.filter(pk=case.pk).first()
+    if found is not None and found.waiting:
+        return found
+    raise CaseConflict(CHANGED_MEANWHILE)
 
 
 def case_cancel(*, case: Case, by: str, reason: str) -> Case:
@@ -208,18 +275,9 @@ def _require_editable(case: Case) -> None:
 
 
 def _require_complete(case: Case) -> None:
-    if any(not image.laterality for image in case.current_images):
-        raise CaseIncomplete("Say for every photograph which eye it shows.")
-    for laterality in Laterality:
-        if laterality == case.absent_eye and case.absent_eye_reason:
-            continue
-        if not case.images_of(laterality):
-            raise CaseIncomplete(
-                f"There is no photograph of the {laterality.label.lower()}. Add one, or say why "
-                "that eye can't be photographed."
-            )
-    if not any(image.needs_grading for image in case.images):
-        raise CaseIncomplete("There is no new photograph to grade. Add the retaken ones first.")
+    gaps = case_gaps(case)
+    if gaps:
+        raise CaseIncomplete(" ".join(gaps))
 
 
 def _grading(result: ImageResult, now: dt.datetime) -> EyeGrading:
