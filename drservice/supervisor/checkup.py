@@ -1,0 +1,331 @@
+"""The doctor's questions: one for each part of the service, each with its cure."""
+
+import importlib
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import pymongo
+import redis
+from django.conf import settings
+from django.core.checks import ERROR, run_checks
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from packaging.requirements import Requirement
+from pymongo.errors import PyMongoError
+
+from drservice.celery import app
+from drservice.embedded import ServiceError
+from drservice.embedded.binaries import find_chromium, find_mongod, find_redis_server
+from drservice.settings import env
+from drservice.settings.celery import INFERENCE_QUEUE
+from inference.engine.errors import EngineError
+
+ROOT = Path(__file__).resolve().parents[2]
+MIN_PYTHON = (3, 11)
+MIN_MONGODB = (6, 0)
+MIN_FREE_BYTES = 2_000_000_000
+SERVER_TIMEOUT_MS = 3000
+PING_TIMEOUT_S = 3.0
+RECONCILE_TASK = "workspace.reconcile_cases"
+FINDERS = {"mongod": find_mongod, "redis-server": find_redis_server}
+LIBRARIES = "Debian, Ubuntu: apt-get install libssl3 libcurl4. Or put another one on PATH."
+START = "Start the service: `make run`, or `manage.py serve`."
+
+
+class State(StrEnum):
+    OK = "ok"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known of one part; `cure` is empty when nothing needs doing."""
+
+    subject: str
+    state: State
+    text: str
+    cure: str = ""
+
+
+class Problem(Exception):
+    """A part is broken: what is wrong, and the cure."""
+
+    def __init__(self, what: str, cure: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.cure = cure
+
+
+class Note(Problem):
+    """Something worth knowing that stops nobody."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """`ask` returns what is well, or raises. `needs` names what must be well for it to be asked."""
+
+    subject: str
+    ask: Callable[[], str]
+    needs: str = ""
+
+
+def check_up() -> Iterator[Finding]:
+    """Ask every part how it is, one after the other."""
+    broken = set()
+    for question in QUESTIONS:
+        finding = _not_asked(question) if question.needs in broken else _asked(question)
+        if finding.state == State.PROBLEM:
+            broken.add(question.subject)
+        yield finding
+
+
+def _asked(question: Question) -> Finding:
+    try:
+        return Finding(question.subject, State.OK, question.ask())
+    except Note as note:
+        return Finding(question.subject, State.NOTE, note.what, note.cure)
+    except Problem as problem:
+        return Finding(question.subject, State.PROBLEM, problem.what, problem.cure)
+    except Exception as error:
+        # A doctor who falls over helps nobody: whatever it is, name it and go on.
+        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        return Finding(question.subject, State.PROBLEM, what, START)
+
+
+def _not_asked(question: Question) -> Finding:
+    return Finding(question.subject, State.PROBLEM, f"Not asked: needs {question.needs}.")
+
+
+def python_version() -> str:
+    if sys.version_info < MIN_PYTHON:
+        raise Problem(
+            f"Python {sys.version.split()[0]} is too old.",
+            "Install Python 3.11 or newer, remove .venv, and run `make run`.",
+        )
+    return sys.version.split()[0]
+
+
+def packages() -> str:
+    """Compare what is installed with the lock: the whole service's, or a web machine's."""
+    name = "run" if _installed("torch") else "web"
+    pins = _pins((ROOT / "requirements" / f"{name}.txt").read_text())
+    wrong = [name for name, version in pins.items() if _installed(name) != version]
+    if wrong:
+        raise Problem(
+            f"{len(wrong)} packages are missing or of another version: {', '.join(wrong[:5])}.",
+            "Run `make run`, or install requirements.txt with --require-hashes.",
+        )
+    return f"{len(pins)} as locked in requirements/{name}.txt"
+
+
+def _pins(lock: str) -> dict[str, str]:
+    lines = re.findall(r"^([A-Za-z0-9][^\\\n]*)\\$", lock, re.MULTILINE)
+    wanted = [Requirement(line) for line in lines]
+    return {
+        one.name: str(one.specifier).removeprefix("==")
+        for one in wanted
+        if one.marker is None or one.marker.evaluate()
+    }
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def configuration() -> str:
+    errors = [message for message in run_checks() if message.level >= ERROR]
+    if errors:
+        raise Problem(f"{len(errors)} errors; first: {errors[0].msg}", "Run `manage.py check`.")
+    return settings.SETTINGS_MODULE
+
+
+def mongodb() -> str:
+    try:
+        with _mongo() as client:
+            version = client.server_info()["versionArray"]
+    except PyMongoError as error:
+        raise _not_reached("MONGODB_URI", "mongod") from error
+    if tuple(version) < MIN_MONGODB:
+        raise Problem(
+            f"MongoDB is {version[0]}.{version[1]}.", "Use 6.0 or newer; 8.0 in production."
+        )
+    return f"version {version[0]}.{version[1]}.{version[2]}"
+
+
+def replica_set() -> str:
+    with _mongo() as client:
+        hello = client.admin.command("hello")
+    if "setName" not in hello:
+        raise Problem(
+            "The MongoDB server is not part of a replica set: there are no real transactions.",
+            "Start mongod with --replSet rs0, run rs.initiate() once, and name the set in "
+            "MONGODB_URI (?replicaSet=rs0).",
+        )
+    return f"{hello['setName']}, {len(hello['hosts'])} member(s), primary {hello['primary']}"
+
+
+def write_concern() -> str:
+    """Write a record as the service does, and see a majority confirm it."""
+    with _mongo() as client:
+        concern = client[settings.DATABASES["default"]["NAME"]].doctor.write_concern
+        if concern.document.get("w") != "majority" or not concern.document.get("j"):
+            raise Problem(
+                f"Writes count as done at {concern.document}: one lost node may lose a case.",
+                "Remove w and journal from MONGODB_URI: settings ask for majority and journal.",
+            )
+        began = time.monotonic()
+        client[settings.DATABASES["default"]["NAME"]].doctor.replace_one(
+            {"_id": "doctor"}, {"_id": "doctor"}, upsert=True
+        )
+    return f"majority and journal, {1000 * (time.monotonic() - began):.0f} ms"
+
+
+def _not_reached(variable: str, program: str) -> Problem:
+    """Say that a server is away, and for an embedded one also whether its program would run."""
+    if env.read(variable):
+        return Problem(
+            f"The server that {variable} names does not answer, or refuses us.",
+            f"Start it, or correct address, user and password in {variable}.",
+        )
+    try:
+        path = FINDERS[program]()
+    except ServiceError as error:
+        return Problem(error.what, error.cure)
+    tried = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    if tried.returncode != 0:
+        return Problem(f"{path} does not run: {tried.stderr.strip()[:200]}", LIBRARIES)
+    return Problem(f"The embedded {program} is not running.", START)
+
+
+def _mongo() -> pymongo.MongoClient:
+    options = {**settings.DATABASES["default"]["OPTIONS"]}
+    options["serverSelectionTimeoutMS"] = SERVER_TIMEOUT_MS
+    return pymongo.MongoClient(settings.MONGODB_URI, **options)
+
+
+def migrations() -> str:
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if plan:
+        raise Problem(f"{len(plan)} migrations are not applied.", "Run `manage.py migrate`.")
+    return "all applied"
+
+
+def redis_server() -> str:
+    try:
+        with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=3) as client:
+            about = client.info()
+    except redis.RedisError as error:
+        raise _not_reached("REDIS_URL", "redis-server") from error
+    if not about.get("aof_enabled"):
+        raise Note(
+            f"Version {about['redis_version']}, without an append-only file: hints are lost when "
+            "it restarts, and sent again by the reconciler.",
+            "Start redis-server with --appendonly yes.",
+        )
+    return f"version {about['redis_version']}, append-only file"
+
+
+def image_storage() -> str:
+    """Write, read and delete a small file where photographs are kept."""
+    content = b"doctor"
+    name = default_storage.save("doctor/check", ContentFile(content))
+    with default_storage.open(name) as file:
+        read = file.read()
+    default_storage.delete(name)
+    if read != content:
+        raise Problem("A stored file came back changed.", "Check the disk and the storage.")
+    return f"written, read and deleted in {settings.STORAGES['default']['BACKEND']}"
+
+
+def model() -> str:
+    """Load the model that workers grade with, and see it reproduce its test vector."""
+    try:
+        grader = importlib.import_module("inference.engine.grader")
+    except ModuleNotFoundError as error:
+        raise Note("No torch here: web machines need none.", "") from error
+    try:
+        loaded = grader.load_grader(settings.BASE_DIR / "inference" / "shipped")
+        loaded.self_check()
+    except EngineError as error:
+        raise Problem(error.problem, error.cure) from error
+    return f"{loaded.version} on {loaded.backend} reproduces its test vector"
+
+
+def worker() -> str:
+    queues = app.control.inspect(timeout=PING_TIMEOUT_S).active_queues() or {}
+    grading = [
+        name for name, taken in queues.items() if INFERENCE_QUEUE in {one["name"] for one in taken}
+    ]
+    if not grading:
+        raise Problem("No grading worker answers.", START)
+    return f"{len(grading)} answer(s) on the queue {INFERENCE_QUEUE}"
+
+
+def beat() -> str:
+    """Wait for a worker to have done another sweep: only beat asks for them."""
+    before = _sweeps()
+    deadline = time.monotonic() + 2 * settings.RECONCILE_EVERY_S + PING_TIMEOUT_S
+    while _sweeps() <= before:
+        if time.monotonic() > deadline:
+            raise Problem("No sweep for due cases was asked for: beat is not running.", START)
+    return f"asks for a sweep every {settings.RECONCILE_EVERY_S} s"
+
+
+def _sweeps() -> int:
+    stats = app.control.inspect(timeout=1.0).stats() or {}
+    if not stats:
+        raise Problem("Beat can't be seen without a worker that answers.", START)
+    return sum(one["total"].get(RECONCILE_TASK, 0) for one in stats.values())
+
+
+def disk() -> str:
+    settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.VAR_DIR).free
+    if free < MIN_FREE_BYTES:
+        raise Problem(
+            f"{free / 1e9:.1f} GB are free under {settings.VAR_DIR}.",
+            "Free some space, or point VAR_DIR at a larger disk.",
+        )
+    return f"{free / 1e9:.0f} GB free"
+
+
+def chromium() -> str:
+    path = find_chromium()
+    if path is None:
+        raise Note(
+            "Not found: browser tests will be skipped.", "Debian, Ubuntu: apt-get install chromium"
+        )
+    return path
+
+
+QUESTIONS = (
+    Question("python", python_version),
+    Question("packages", packages),
+    Question("settings", configuration),
+    Question("disk", disk),
+    Question("mongodb", mongodb),
+    Question("replica set", replica_set, needs="mongodb"),
+    Question("write concern", write_concern, needs="replica set"),
+    Question("migrations", migrations, needs="mongodb"),
+    Question("photographs", image_storage, needs="mongodb"),
+    Question("redis", redis_server),
+    Question("model", model),
+    Question("worker", worker, needs="redis"),
+    Question("beat", beat, needs="worker"),
+    Question("chromium", chromium),
+)
