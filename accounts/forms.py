@@ -34,7 +34,6 @@ class SignInForm(forms.Form):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.helper = _helper("Sign in")
-        self.helper.inputs[0].field_classes += " w-100 btn-lg"
         self.helper.form_tag = False
         self.helper.disable_csrf = True
 

@@ -34,6 +34,20 @@ def hospital_create(*, name: str) -> Hospital:
     return hospital
 
 
+def hospital_create_with_admin(
+    *, name: str, admin_email: str, admin_name: str
+) -> tuple[Hospital, str]:
+    """Make a hospital and its first admin. Returns it and the admin's first password.
+
+    Raises ValidationError for a taken name or a bad e-mail, and then makes neither.
+    """
+    User(email=admin_email, name=admin_name).clean_fields(exclude=["password"])
+    hospital = hospital_create(name=name)
+    roles = [Role.HOSPITAL_ADMIN]
+    _, password = member_add(hospital=hospital, email=admin_email, name=admin_name, roles=roles)
+    return hospital, password
+
+
 def hospital_set_active(*, hospital: Hospital, is_active: bool) -> Hospital:
     """Close a hospital to all its members, or open it again; its records stay as they are."""
     hospital.is_active = is_active
@@ -164,8 +178,11 @@ def _existing_or_new_user(email: str, name: str, password: str) -> User:
         return existing
     try:
         return user_create(email=email, name=name, password=password, must_change_password=True)
-    except IntegrityError:
-        return User.objects.get_by_natural_key(email)
+    except (IntegrityError, ValidationError):
+        made_meanwhile = user_by_email(email)
+        if made_meanwhile is None:
+            raise
+        return made_meanwhile
 
 
 def _in_order(roles: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from redis.exceptions import RedisError
 
 from accounts.access import access_colleague, access_membership, member, public, signed_in
 from accounts.forms import MemberCreateForm, MemberUpdateForm, PasswordChangeForm, SignInForm
@@ -33,6 +34,14 @@ WRONG_CREDENTIALS = (
     "Check both, or ask your hospital's admin."
 )
 
+OPERATOR_COMMANDS = {
+    "hospital_create": "Makes a hospital and its first admin, who adds everybody else.",
+    "hospital_close": "Closes a hospital to its members, or opens it again.",
+    "password_reset": "Gives somebody who forgot their password a new first one.",
+    "createsuperuser": "Makes another platform operator.",
+    "doctor": "Checks every part of this installation and names each cure.",
+}
+
 
 @public
 @require_form
@@ -44,10 +53,12 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return redirect(_destination(request))
     form = SignInForm(_posted(request))
     if form.is_valid():
-        user = authenticate(request, **form.cleaned_data)
-        if user is not None:
-            login(request, user)
-            return redirect(_destination(request))
+        try:
+            if _let_in(request, form.cleaned_data):
+                return redirect(_destination(request))
+        except RedisError:
+            # Without the count of failures nobody gets in: guessing must never be free.
+            return render(request, "accounts/sign_in_paused.html", status=503)
         form.add_error(None, WRONG_CREDENTIALS)
     context = {"form": form, "next": _safe_next(request)}
     return render(request, "accounts/sign_in.html", context, status=400 if form.errors else 200)
@@ -77,7 +88,7 @@ def start(request: HttpRequest) -> HttpResponse:
     if request.user.must_change_password:
         return redirect("accounts:password-change")
     if request.user.is_operator:
-        return render(request, "accounts/start_operator.html")
+        return render(request, "accounts/start_operator.html", {"commands": OPERATOR_COMMANDS})
     if request.membership is None:
         return render(request, "accounts/start_no_hospital.html")
     if request.membership.can(Capability.SEE_RECORDS):
@@ -176,6 +187,14 @@ def member_activate(request: HttpRequest, pk: ObjectId) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer a form whose security token is missing or old: say what to do, keep nothing."""
     return render(request, "accounts/csrf_failure.html", status=403)
+
+
+def _let_in(request: HttpRequest, credentials: dict) -> bool:
+    user = authenticate(request, **credentials)
+    if user is None:
+        return False
+    login(request, user)
+    return True
 
 
 def _form_page(request: HttpRequest, template: str, form, **context) -> HttpResponse:

@@ -7,6 +7,7 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.test import Client, override_settings
 from django.urls import reverse
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from accounts.models import User
 from accounts.tests.factories import PASSWORD, make_user
@@ -127,6 +128,21 @@ def test_sign_in_forgives_failures_after_a_success(client):
         sign_in(client, user.email, "wrong")
     assert sign_in(client, user.email).status_code == 302
     assert sign_in(Client(), user.email, "wrong").status_code == 400
+
+
+@pytest.mark.django_db
+def test_sign_in_pauses_while_failures_cannot_be_counted(client, monkeypatch):
+    user = make_user()
+    monkeypatch.setattr("axes.handlers.proxy.AxesProxyHandler.implementation", UncountedHandler())
+    answer = sign_in(client, user.email)
+    assert answer.status_code == 503
+    assert "Nobody can sign in" in answer.text
+    assert not is_signed_in(client)
+
+
+class UncountedHandler:
+    def is_allowed(self, *args) -> bool:
+        raise RedisConnectionError("refused")
 
 
 @pytest.mark.django_db

@@ -1,0 +1,22 @@
+"""Close a hospital to its members, or open it again."""
+
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts.selectors import hospital_by_name, hospital_list
+from accounts.services import hospital_set_active
+
+
+class Command(BaseCommand):
+    help = "Close a hospital: nobody works there from their next click on. Its records stay."
+
+    def add_arguments(self, parser) -> None:
+        parser.add_argument("name", help="the hospital's name")
+        parser.add_argument("--reopen", action="store_true", help="open it again instead")
+
+    def handle(self, *args, name: str, reopen: bool, **options) -> None:
+        hospital = hospital_by_name(name)
+        if hospital is None:
+            known = ", ".join(one.name for one in hospital_list()) or "none yet"
+            raise CommandError(f"There is no hospital with this name. There are: {known}.")
+        hospital_set_active(hospital=hospital, is_active=reopen)
+        self.stdout.write(f"{hospital.name} is {'open again' if reopen else 'closed'}.")

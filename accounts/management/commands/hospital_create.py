@@ -1,0 +1,25 @@
+"""Make a hospital and its first admin, who then adds everybody else in the browser."""
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts.services import hospital_create_with_admin
+
+
+class Command(BaseCommand):
+    help = "Make a hospital and its first admin; prints the admin's first password once."
+
+    def add_arguments(self, parser) -> None:
+        parser.add_argument("name", help="the hospital's name, as everybody will see it")
+        parser.add_argument("--admin-email", required=True, help="the first admin signs in with it")
+        parser.add_argument("--admin-name", required=True, help="what colleagues call the admin")
+
+    def handle(self, *args, name: str, admin_email: str, admin_name: str, **options) -> None:
+        try:
+            hospital, password = hospital_create_with_admin(
+                name=name, admin_email=admin_email, admin_name=admin_name
+            )
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        self.stdout.write(f"{hospital.name} is made. {admin_name} signs in with {admin_email}.")
+        self.stdout.write(f"First password, unless they have an account already: {password}")

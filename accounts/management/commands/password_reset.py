@@ -1,0 +1,21 @@
+"""Let somebody in again who has forgotten their password."""
+
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts.selectors import user_by_email
+from accounts.services import user_reset_password
+
+
+class Command(BaseCommand):
+    help = "Print a new first password for a person, who must change it when they sign in."
+
+    def add_arguments(self, parser) -> None:
+        parser.add_argument("email", help="the e-mail that the person signs in with")
+
+    def handle(self, *args, email: str, **options) -> None:
+        user = user_by_email(email)
+        if user is None:
+            raise CommandError("Nobody has an account with this e-mail. Check the spelling.")
+        password = user_reset_password(user=user)
+        self.stdout.write(f"{user.email} signs in with: {password}")
+        self.stdout.write("It is shown only now, and every session they had is over.")

@@ -1,0 +1,283 @@
+"""A hospital's people: adding, changing and deactivating them, and only one's own."""
+
+import threading
+
+import pytest
+from bson import ObjectId
+from django.core.exceptions import ValidationError
+from django.db import connection
+
+from accounts.models import Hospital, Membership, User
+from accounts.permissions import Role
+from accounts.selectors import active_admins, memberships_of
+from accounts.services import (
+    LAST_ADMIN,
+    hospital_set_active,
+    member_add,
+    membership_activate,
+    membership_create,
+    membership_deactivate,
+    membership_update,
+)
+from accounts.tests.factories import PASSWORD, make_hospital, make_member, make_user
+from drservice.testing.pages import body_without_token
+
+PEOPLE = "/accounts/people/"
+SIGN_IN = "/accounts/sign-in/"
+
+
+def membership_of(user: User, hospital: Hospital) -> Membership:
+    return Membership.objects.get(user=user, hospital=hospital)
+
+
+def test_added_person_signs_in_and_must_choose_a_password(two_hospitals, client_of, client):
+    admin = client_of(two_hospitals.a.admin)
+    fields = {"name": " Ana  Maria ", "email": "ANA@example.org", "roles": ["auditor", "staff"]}
+    added = admin.post(f"{PEOPLE}add/", fields)
+    assert added.status_code == 200
+    assert "no-store" in added["Cache-Control"]
+    password = added.context["password"]
+    assert password in added.text
+
+    ana = User.objects.get(email="ana@example.org")
+    membership = membership_of(ana, two_hospitals.a.hospital)
+    assert (membership.name, membership.roles) == ("Ana Maria", ["staff", "auditor"])
+    assert password not in admin.get(PEOPLE).text
+
+    signed_in = client.post(SIGN_IN, {"email": ana.email, "password": password}, follow=True)
+    assert signed_in.redirect_chain[-1][0] == "/accounts/password/"
+    own = "a password of her own"
+    change = {"old_password": password, "new_password1": own, "new_password2": own}
+    same = {**change, "new_password1": password, "new_password2": password}
+    assert client.post("/accounts/password/", same).status_code == 400
+    assert client.post("/accounts/password/", change)["Location"] == "/accounts/"
+    ana.refresh_from_db()
+    assert not ana.must_change_password
+    assert client.get("/accounts/")["Location"] != "/accounts/password/"
+
+
+def test_first_password_opens_no_page_of_the_hospital(two_hospitals, client_of):
+    membership, _ = member_add(
+        hospital=two_hospitals.a.hospital,
+        email="new-admin@example.org",
+        name="New admin",
+        roles=[Role.HOSPITAL_ADMIN],
+    )
+    newcomer = client_of(membership.user)
+    assert newcomer.get(PEOPLE)["Location"] == "/accounts/password/"
+    posted = newcomer.post(f"{PEOPLE}add/", {"name": "X", "email": "x@example.org"})
+    assert posted["Location"] == "/accounts/password/"
+    assert newcomer.post("/accounts/sign-out/").status_code == 302
+
+
+def test_adding_somebody_from_elsewhere_tells_nothing_about_them(two_hospitals, client_of):
+    """The page for a new account and for one that exists differ only in the random password."""
+    admin, there = client_of(two_hospitals.a.admin), two_hospitals.b.grader
+    before = User.objects.get(pk=there.pk)
+    pages = []
+    for email in (there.email, "nobody-yet@example.org"):
+        fields = {"name": "Somebody", "email": email, "roles": ["staff"]}
+        page = admin.post(f"{PEOPLE}add/", fields)
+        text = body_without_token(page).decode()
+        pages.append(text.replace(email, "E-MAIL").replace(page.context["password"], "PASSWORD"))
+    assert pages[0] == pages[1]
+
+    after = User.objects.get(pk=there.pk)
+    assert (after.password, after.name, after.must_change_password) == (
+        before.password,
+        before.name,
+        False,
+    )
+    listed = admin.get(PEOPLE).text
+    assert "Somebody" in listed
+    assert there.name not in listed
+    assert two_hospitals.b.hospital.name not in listed
+    assert [one.hospital.name for one in memberships_of(there)] == ["Hospital B", "Hospital A"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "N", "email": "n@example.org"}, "Choose at least one role."),
+        ({"name": "N", "email": "n@example.org", "roles": ["surgeon"]}, "surgeon is not one of"),
+        ({"name": "N", "email": "not an address", "roles": ["staff"]}, "valid email address"),
+        ({"name": " ", "email": "n@example.org", "roles": ["staff"]}, "This field is required."),
+    ],
+)
+def test_wrong_entry_is_answered_with_what_is_wrong(two_hospitals, client_of, fields, message):
+    answer = client_of(two_hospitals.a.admin).post(f"{PEOPLE}add/", fields)
+    assert answer.status_code == 400
+    assert message in answer.text
+    assert not User.objects.filter(email="n@example.org").exists()
+
+
+def test_member_is_added_once(two_hospitals, client_of):
+    fields = {"name": "Again", "email": two_hospitals.a.staff.email, "roles": ["staff"]}
+    answer = client_of(two_hospitals.a.admin).post(f"{PEOPLE}add/", fields)
+    assert answer.status_code == 400
+    assert "already belongs to the hospital" in answer.text
+
+
+def test_changed_roles_and_access_count_from_the_next_request(two_hospitals, client_of):
+    hospital, colleague = (
+        two_hospitals.a.hospital,
+        make_member(two_hospitals.a.hospital, Role.STAFF, Role.HOSPITAL_ADMIN),
+    )
+    admin, open_session = client_of(two_hospitals.a.admin), client_of(colleague)
+    page = f"{PEOPLE}{membership_of(colleague, hospital).pk}/"
+    assert open_session.get(PEOPLE).status_code == 200
+
+    assert admin.post(page, {"name": "Col", "roles": ["staff"]})["Location"] == PEOPLE
+    refused = open_session.get(PEOPLE)
+    assert refused.status_code == 403
+    assert "manage the hospital" in refused.text
+    admin.post(page, {"name": "Col", "roles": ["staff", "hospital_admin"]})
+    assert open_session.get(PEOPLE).status_code == 200
+
+    assert admin.post(f"{page}deactivate/")["Location"] == PEOPLE
+    assert open_session.get(PEOPLE).status_code == 404
+    assert "no place in a hospital" in open_session.get("/accounts/").text
+    admin.post(f"{page}activate/")
+    assert open_session.get(PEOPLE).status_code == 200
+
+    User.objects.filter(pk=colleague.pk).update(is_active=False)
+    assert open_session.get(PEOPLE)["Location"].startswith(SIGN_IN)
+
+
+def test_inactive_hospital_counts_nowhere(two_hospitals, client_of):
+    both = make_member(two_hospitals.a.hospital, Role.HOSPITAL_ADMIN)
+    membership_create(user=both, hospital=two_hospitals.b.hospital, roles=[Role.HOSPITAL_ADMIN])
+    admin, session = client_of(two_hospitals.a.admin), client_of(both)
+    assert "Hospital A" in session.get(PEOPLE).text
+
+    hospital_set_active(hospital=two_hospitals.a.hospital, is_active=False)
+    assert admin.get(PEOPLE).status_code == 404
+    moved = session.get(PEOPLE).text
+    assert "Hospital B" in moved
+    assert "Hospital A" not in moved
+    to_closed = {"hospital": str(two_hospitals.a.hospital.pk)}
+    assert session.post("/accounts/hospital/", to_closed).status_code == 404
+
+    hospital_set_active(hospital=two_hospitals.a.hospital, is_active=True)
+    assert admin.get(PEOPLE).status_code == 200
+
+
+def test_switcher_changes_to_own_hospitals_only(two_hospitals, client_of):
+    user = make_member(two_hospitals.a.hospital, Role.HOSPITAL_ADMIN)
+    membership_create(user=user, hospital=two_hospitals.b.hospital, roles=[Role.HOSPITAL_ADMIN])
+    session = client_of(user)
+    assert "Who works at Hospital A" in session.get(PEOPLE).text
+    to_b = {"hospital": str(two_hospitals.b.hospital.pk)}
+    assert session.post("/accounts/hospital/", to_b).status_code == 302
+    assert "Who works at Hospital B" in session.get(PEOPLE).text
+
+    refused = []
+    for wrong in (make_hospital().pk, ObjectId(), "", "0", '{"$ne": null}'):
+        answer = session.post("/accounts/hospital/", {"hospital": str(wrong)})
+        assert answer.status_code == 404
+        refused.append(body_without_token(answer))
+    assert len(set(refused)) == 1
+    assert "Who works at Hospital B" in session.get(PEOPLE).text
+
+    membership_deactivate(membership=membership_of(user, two_hospitals.b.hospital))
+    assert "Who works at Hospital A" in session.get(PEOPLE).text
+
+
+def test_operator_stays_out_of_a_hospital_that_adds_them(two_hospitals, client_of):
+    operator = two_hospitals.operator
+    page = client_of(operator).get("/accounts/")
+    assert "manage.py hospital_create" in page.text
+    membership_create(user=operator, hospital=two_hospitals.a.hospital, roles=list(Role))
+    assert memberships_of(operator) == []
+    assert client_of(operator).get(PEOPLE).status_code == 404
+
+
+def test_last_active_admin_stays(two_hospitals, client_of):
+    hospital, admin = two_hospitals.a.hospital, two_hospitals.a.admin
+    membership = membership_of(admin, hospital)
+    session, page = client_of(admin), f"{PEOPLE}{membership.pk}/"
+    # An admin who can't sign in doesn't count as one.
+    make_member(hospital, Role.HOSPITAL_ADMIN, is_active=False)
+    refused = session.post(page, {"name": "A", "roles": ["staff"]})
+    assert refused.status_code == 400
+    assert "last active admin" in refused.text
+    assert "last active admin" in session.post(f"{page}deactivate/", follow=True).text
+    membership.refresh_from_db()
+    assert membership.is_active
+    assert membership.roles == [Role.HOSPITAL_ADMIN]
+
+    other = membership_of(make_member(hospital, Role.HOSPITAL_ADMIN), hospital)
+    membership_deactivate(membership=other)
+    with pytest.raises(ValidationError, match=LAST_ADMIN):
+        membership_deactivate(membership=membership)
+    membership_activate(membership=other)
+    membership_update(membership=membership, name="A", roles=[Role.STAFF])
+    assert [one.pk for one in active_admins(hospital.pk)] == [other.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_admins_who_deactivate_each_other_at_once_leave_one():
+    for _ in range(5):
+        hospital = make_hospital()
+        admins = [
+            membership_of(make_member(hospital, Role.HOSPITAL_ADMIN), hospital) for _ in range(4)
+        ]
+        outcomes = at_once(
+            [lambda one=one: membership_deactivate(membership=one) for one in admins]
+        )
+        refused = [outcome for outcome in outcomes if isinstance(outcome, ValidationError)]
+        assert [error.messages for error in refused] == [[LAST_ADMIN]]
+        assert len(active_admins(hospital.pk)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_new_e_mail_added_twice_at_once_makes_one_account():
+    hospitals = [make_hospital() for _ in range(4)]
+    fields = {"email": "twice@example.org", "name": "Twice", "roles": [Role.STAFF]}
+    outcomes = at_once([lambda one=one: member_add(hospital=one, **fields) for one in hospitals])
+    assert [type(outcome) for outcome in outcomes] == [tuple] * 4
+    user = User.objects.get(email="twice@example.org")
+    assert len(memberships_of(user)) == 4
+
+    outcomes = at_once([lambda: member_add(hospital=make_hospital("Fifth"), **fields)])
+    fifth = Hospital.objects.get(name="Fifth")
+    outcomes = at_once([lambda: member_add(hospital=fifth, **fields)] * 3)
+    assert [type(outcome) for outcome in outcomes] == [ValidationError] * 3
+
+
+def at_once(calls: list) -> list:
+    """Run the calls in threads that start together; return what each returned or raised."""
+    outcomes: list = [None] * len(calls)
+    start = threading.Barrier(len(calls))
+
+    def run(number: int) -> None:
+        start.wait()
+        try:
+            outcomes[number] = calls[number]()
+        except Exception as error:  # the outcome under test
+            outcomes[number] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    return outcomes
+
+
+@pytest.mark.django_db
+def test_password_change_ends_other_sessions_and_keeps_this_one(client_of):
+    user = make_user()
+    here, elsewhere = client_of(user), client_of(user)
+    own = "another long password"
+    wrong = {"old_password": "wrong", "new_password1": own, "new_password2": own}
+    assert here.post("/accounts/password/", wrong).status_code == 400
+    weak = {"old_password": PASSWORD, "new_password1": "short", "new_password2": "short"}
+    assert "at least 10 characters" in here.post("/accounts/password/", weak).text
+
+    right = {"old_password": PASSWORD, "new_password1": own, "new_password2": own}
+    assert here.post("/accounts/password/", right).status_code == 302
+    assert here.get("/accounts/").status_code == 200
+    assert elsewhere.get("/accounts/")["Location"].startswith(SIGN_IN)
