@@ -1,6 +1,8 @@
 """From a server's last words to what happened and the cure."""
 
+import errno
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -10,6 +12,7 @@ from drservice.embedded.children import log_tail
 from drservice.embedded.errors import ServiceError
 
 LINES_READ = 60
+FULL_BELOW_BYTES = 1_000_000
 
 
 class Cause(NamedTuple):
@@ -18,6 +21,16 @@ class Cause(NamedTuple):
     cure: str
 
 
+DISK_FULL = Cause(
+    r"No space left on device|ENOSPC|Insufficient free space|OutOfDiskSpace",
+    "{name} can't write: the disk under {directory} is full.",
+    "Free some space (the embedded services want 1 GB), or point VAR_DIR at a larger disk.",
+)
+FORBIDDEN = Cause(
+    r"Permission denied|Operation not permitted|Read-only file system|EACCES",
+    "{name} may not write to {directory}.",
+    "Give the directory to the user who runs this (`chown -R`), or point VAR_DIR elsewhere.",
+)
 CAUSES = (
     Cause(
         r"error while loading shared libraries: (?P<detail>[\w.+-]+)",
@@ -41,22 +54,14 @@ CAUSES = (
         "{name} can't listen on port {port}: another program has it.",
         "Stop that program, or start again: a free port is chosen when the old one is taken.",
     ),
-    Cause(
-        r"No space left on device|ENOSPC|Insufficient free space|OutOfDiskSpace",
-        "{name} can't write: the disk under {directory} is full.",
-        "Free some space (the embedded services want 1 GB), or point VAR_DIR at a larger disk.",
-    ),
+    DISK_FULL,
     Cause(
         r"featureCompatibilityVersion|unsupported WiredTiger file version|"
         r"Version incompatibility|Can't handle RDB format|Wrong mongod version",
         "{directory} was written by a newer {name} than the one that was started.",
         "Put that newer {name} on PATH again, or move {directory} away to begin with an empty one.",
     ),
-    Cause(
-        r"Permission denied|Operation not permitted|Read-only file system|EACCES",
-        "{name} may not write to {directory}.",
-        "Give the directory to the user who runs this (`chown -R`), or point VAR_DIR elsewhere.",
-    ),
+    FORBIDDEN,
     Cause(
         r"Bad file format reading the append only file|WT_ERROR|checksum error|WT_PANIC",
         "The files of {name} in {directory} are damaged.",
@@ -70,6 +75,9 @@ def startup_error(
 ) -> ServiceError:
     """Return the error that tells why a server that was just started ended or kept silent."""
     facts = {"name": name, "variable": variable, "directory": directory, "port": port}
+    if shutil.disk_usage(directory).free < FULL_BELOW_BYTES:
+        # On a full disk the last words don't fit into the log.
+        return _error(DISK_FULL, facts)
     if process.poll() == -signal.SIGILL:
         return ServiceError(
             f"{name} does not run on this processor (MongoDB 5 and newer need AVX).",
@@ -79,9 +87,18 @@ def startup_error(
     for cause in CAUSES:
         found = re.search(cause.pattern, last_words)
         if found:
-            facts.update(found.groupdict())
-            return ServiceError(cause.what.format(**facts), cause.cure.format(**facts))
+            return _error(cause, {**facts, **found.groupdict()})
     return _unknown_error(name, log, process)
+
+
+def directory_error(name: str, directory: Path, error: OSError) -> ServiceError:
+    """Return the error for a directory in which nothing can be written."""
+    cause = DISK_FULL if error.errno == errno.ENOSPC else FORBIDDEN
+    return _error(cause, {"name": name, "directory": directory})
+
+
+def _error(cause: Cause, facts: dict[str, object]) -> ServiceError:
+    return ServiceError(cause.what.format(**facts), cause.cure.format(**facts))
 
 
 def _unknown_error(name: str, log: Path, process: subprocess.Popen) -> ServiceError:

@@ -8,9 +8,9 @@ import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
 from drservice.embedded.binaries import find_mongod
-from drservice.embedded.children import RunningService, end, spawn, start_new_log
-from drservice.embedded.diagnosis import startup_error
-from drservice.embedded.ports import LOOPBACK, free_port, require_free
+from drservice.embedded.children import RunningService
+from drservice.embedded.ports import LOOPBACK
+from drservice.embedded.starting import Server, require_in_time, start_server
 
 REPLICA_SET = "rs0"
 START_TIMEOUT_S = 60
@@ -19,37 +19,16 @@ NOT_YET_INITIATED = 94
 NOT_IN_ITS_OWN_CONFIGURATION = 93
 
 
-def mongodb_url(port: int) -> str:
-    return f"mongodb://{LOOPBACK}:{port}/?replicaSet={REPLICA_SET}"
-
-
 def start_mongodb(directory: Path, port: int | None = None) -> RunningService:
     """Start a mongod on `directory` and return it once it is primary.
 
     Raises ServiceError with what happened and the cure.
     """
-    directory = directory.resolve()
-    port = port or free_port()
-    require_free(port, "mongod")
-    log = directory / "mongod.log"
-    start_new_log(log)
-    process = spawn(_command(directory, port), log=log)
-    try:
-        _wait_until_primary(process, port)
-    except (PyMongoError, TimeoutError) as error:
-        end(process)
-        raise startup_error(
-            name="mongod",
-            variable="MONGODB_URI",
-            directory=directory,
-            port=port,
-            log=log,
-            process=process,
-        ) from error
-    except BaseException:
-        end(process)
-        raise
-    return RunningService("mongodb", mongodb_url(port), port, log, process)
+    return start_server(MONGODB, directory, port)
+
+
+def mongodb_url(port: int) -> str:
+    return f"mongodb://{LOOPBACK}:{port}/?replicaSet={REPLICA_SET}"
 
 
 def _command(directory: Path, port: int) -> list[str]:
@@ -66,14 +45,17 @@ def _command(directory: Path, port: int) -> list[str]:
 
 def _wait_until_primary(process: subprocess.Popen, port: int) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
-    with pymongo.MongoClient(
-        LOOPBACK, port, directConnection=True, serverSelectionTimeoutMS=250
-    ) as client:
-        _wait_until_answering(process, client, deadline)
-        _settle_replica_set(client, port)
-        while not client.admin.command("hello")["isWritablePrimary"]:
-            _check_in_time(process, deadline)
-            time.sleep(POLL_S)
+    try:
+        with pymongo.MongoClient(
+            LOOPBACK, port, directConnection=True, serverSelectionTimeoutMS=250
+        ) as client:
+            _wait_until_answering(process, client, deadline)
+            _settle_replica_set(client, port)
+            while not client.admin.command("hello")["isWritablePrimary"]:
+                require_in_time(process, deadline)
+                time.sleep(POLL_S)
+    except PyMongoError as error:
+        raise TimeoutError from error
 
 
 def _wait_until_answering(
@@ -84,13 +66,8 @@ def _wait_until_answering(
             client.admin.command("ping")
             return
         except PyMongoError:
-            _check_in_time(process, deadline)
+            require_in_time(process, deadline)
         time.sleep(POLL_S)
-
-
-def _check_in_time(process: subprocess.Popen, deadline: float) -> None:
-    if process.poll() is not None or time.monotonic() > deadline:
-        raise TimeoutError
 
 
 def _settle_replica_set(client: pymongo.MongoClient, port: int) -> None:
@@ -110,3 +87,6 @@ def _settle_replica_set(client: pymongo.MongoClient, port: int) -> None:
     configuration["members"] = [member]
     configuration["version"] += 1
     client.admin.command("replSetReconfig", configuration, force=True)
+
+
+MONGODB = Server("mongodb", "mongod", "MONGODB_URI", mongodb_url, _command, _wait_until_primary)

@@ -6,16 +6,12 @@ import time
 from pathlib import Path
 
 from drservice.embedded.binaries import find_redis_server
-from drservice.embedded.children import RunningService, end, spawn, start_new_log
-from drservice.embedded.diagnosis import startup_error
-from drservice.embedded.ports import LOOPBACK, free_port, require_free
+from drservice.embedded.children import RunningService
+from drservice.embedded.ports import LOOPBACK
+from drservice.embedded.starting import Server, require_in_time, start_server
 
 START_TIMEOUT_S = 30
 POLL_S = 0.02
-
-
-def redis_url(port: int) -> str:
-    return f"redis://{LOOPBACK}:{port}/0"
 
 
 def start_redis(directory: Path, port: int | None = None) -> RunningService:
@@ -23,28 +19,11 @@ def start_redis(directory: Path, port: int | None = None) -> RunningService:
 
     Raises ServiceError with what happened and the cure.
     """
-    directory = directory.resolve()
-    port = port or free_port()
-    require_free(port, "redis-server")
-    log = directory / "redis.log"
-    start_new_log(log)
-    process = spawn(_command(directory, port), log=log)
-    try:
-        _wait_until_answering(process, port)
-    except TimeoutError as error:
-        end(process)
-        raise startup_error(
-            name="redis-server",
-            variable="REDIS_URL",
-            directory=directory,
-            port=port,
-            log=log,
-            process=process,
-        ) from error
-    except BaseException:
-        end(process)
-        raise
-    return RunningService("redis", redis_url(port), port, log, process)
+    return start_server(REDIS, directory, port)
+
+
+def redis_url(port: int) -> str:
+    return f"redis://{LOOPBACK}:{port}/0"
 
 
 def _command(directory: Path, port: int) -> list[str]:
@@ -59,8 +38,7 @@ def _command(directory: Path, port: int) -> list[str]:
 def _wait_until_answering(process: subprocess.Popen, port: int) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while not _answers(port):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise TimeoutError
+        require_in_time(process, deadline)
         time.sleep(POLL_S)
 
 
@@ -72,3 +50,6 @@ def _answers(port: int) -> bool:
             return connection.recv(64).startswith(b"+PONG")
     except OSError:
         return False
+
+
+REDIS = Server("redis", "redis-server", "REDIS_URL", redis_url, _command, _wait_until_answering)

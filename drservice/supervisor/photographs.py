@@ -5,25 +5,21 @@ from collections import defaultdict
 from pathlib import Path
 
 from drservice.embedded import ServiceError
+from workspace.intake import DISC_WORDS, LEFT_WORDS, RIGHT_WORDS, laterality_guess
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
-EYE_WORD = re.compile(r"(?<![a-z0-9])(left|right|od|os|l|r)(?![a-z0-9])", re.IGNORECASE)
-EYES = {"left": "OS", "os": "OS", "l": "OS", "right": "OD", "od": "OD", "r": "OD"}
+MACULA_WORDS = frozenset({"macula", "fovea"})
+UNTOLD_WORDS = RIGHT_WORDS | LEFT_WORDS | DISC_WORDS | MACULA_WORDS
 NAMING = (
     "Name them like 13_left.jpg and 13_right.jpg (or OD and OS, or L and R): the rest of the name "
     "says which two belong together."
 )
 
 
-def eye_and_rest(name: str) -> tuple[str, str] | None:
-    """Return the eye that a file name tells, and the rest of the name; None when it tells none."""
-    stem = Path(name).stem
-    words = list(EYE_WORD.finditer(stem))
-    if not words:
-        return None
-    word = words[-1]
-    rest = f"{stem[: word.start()]} {stem[word.end() :]}"
-    return EYES[word.group().lower()], " ".join(re.split(r"[\W_]+", rest.lower())).strip()
+def visit_of(name: str) -> str:
+    """Return a file name without what it says of eye and field: equal for one visit's pictures."""
+    words = re.findall(r"\d+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+", Path(name).stem)
+    return " ".join(word.lower() for word in words if word.lower() not in UNTOLD_WORDS)
 
 
 def folder_cases(directory: Path) -> list[list[Path]]:
@@ -38,21 +34,17 @@ def folder_cases(directory: Path) -> list[list[Path]]:
         raise ServiceError(
             f"{directory} holds no photograph.", f"It may hold {', '.join(sorted(SUFFIXES))}."
         )
-    cases: dict[str, list[Path]] = defaultdict(list)
-    eyes: dict[str, set[str]] = defaultdict(set)
-    nameless = []
+    _refuse("do not tell the eye", [one.name for one in files if not laterality_guess(one.name)])
+    visits: dict[str, list[Path]] = defaultdict(list)
     for file in files:
-        told = eye_and_rest(file.name)
-        if told is None:
-            nameless.append(file.name)
-            continue
-        eye, rest = told
-        cases[rest].append(file)
-        eyes[rest].add(eye)
-    _refuse("do not tell the eye", nameless)
-    one_eyed = [cases[rest][0].name for rest in cases if len(eyes[rest]) == 1]
+        visits[visit_of(file.name)].append(file)
+    one_eyed = [one[0].name for one in visits.values() if len(_eyes(one)) == 1]
     _refuse("have no partner for the other eye", one_eyed)
-    return list(cases.values())
+    return list(visits.values())
+
+
+def _eyes(files: list[Path]) -> set[str]:
+    return {laterality_guess(file.name) for file in files}
 
 
 def _refuse(what: str, names: list[str]) -> None:

@@ -170,6 +170,22 @@ def test_last_words_of_mongod_become_what_and_cure(tmp_path, fake_program, last_
     assert cure in raised.value.cure
 
 
+@pytest.mark.parametrize("start", [start_mongodb, start_redis])
+def test_directory_that_takes_no_files_is_named(tmp_path, start):
+    (tmp_path / "file").touch()
+    with pytest.raises(ServiceError, match="may not write to .*file/below"):
+        start(tmp_path / "file" / "below")
+
+
+def test_full_disk_is_told_even_when_the_last_words_did_not_fit(
+    tmp_path, fake_program, monkeypatch
+):
+    fake_program("redis-server", "")
+    monkeypatch.setattr("drservice.embedded.diagnosis.FULL_BELOW_BYTES", 1e18)
+    with pytest.raises(ServiceError, match="the disk under .* is full"):
+        start_redis(tmp_path)
+
+
 def test_last_words_of_redis_become_what_and_cure(tmp_path, fake_program):
     fake_program("redis-server", "Can't handle RDB format version 12")
     with pytest.raises(ServiceError, match="newer redis-server") as raised:

@@ -3,27 +3,25 @@
 import pytest
 
 from drservice.embedded import ServiceError
-from drservice.supervisor.photographs import eye_and_rest, folder_cases
+from drservice.supervisor.photographs import folder_cases, visit_of
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "visit"),
     [
-        ("13_left.jpg", ("OS", "13")),
-        ("13_right.jpeg", ("OD", "13")),
-        ("visit-7-OD.PNG", ("OD", "visit 7")),
-        ("visit-7-os.png", ("OS", "visit 7")),
-        ("a_L.tif", ("OS", "a")),
-        ("R 22 macula.webp", ("OD", "22 macula")),
-        ("Right.jpg", ("OD", "")),
-        ("left_behind_OD.jpg", ("OD", "left behind")),
-        ("bright.jpg", None),
-        ("model.jpg", None),
-        ("leftover2.jpg", None),
+        ("13_left.jpg", "13"),
+        ("13_right.jpeg", "13"),
+        ("visit-7-OD.PNG", "visit 7"),
+        ("visit-7-disc-os.png", "visit 7"),
+        ("a_L.tif", "a"),
+        ("R 22 macula.webp", "22"),
+        ("IMG12_RightDisc.jpg", "img 12"),
+        ("Right.jpg", ""),
+        ("bright.jpg", "bright"),
     ],
 )
-def test_file_name_tells_the_eye_and_what_belongs_together(name, told):
-    assert eye_and_rest(name) == told
+def test_file_name_tells_what_belongs_together(name, visit):
+    assert visit_of(name) == visit
 
 
 def put(directory, *names):
