@@ -1,0 +1,34 @@
+import numpy as np
+import torch
+
+from inference.engine.head import ordered_logits
+from training.engine.losses import cumulative_targets, ordered, ordinal_loss
+
+
+def test_training_orders_scores_as_serving_does():
+    scores = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
+    assert np.array_equal(ordered(scores).numpy(), ordered_logits(scores.numpy()))
+
+
+def test_targets_count_the_thresholds_passed():
+    targets = cumulative_targets(torch.tensor([0, 2, 4]))
+    assert targets.tolist() == [[0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]]
+
+
+def test_threshold_without_weight_does_not_count():
+    scores = torch.zeros(1, 4)
+    targets = torch.tensor([[1.0, 1.0, 1.0, 1.0]])
+    weights = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    wild = torch.tensor([[0.0, 0.0, -50.0, -50.0]])
+    assert ordinal_loss(wild, targets, weights) == ordinal_loss(scores, targets, weights)
+
+
+def test_loss_is_least_at_the_right_grade():
+    targets = cumulative_targets(torch.tensor([2]))
+    weights = torch.ones(1, 4)
+    right = torch.tensor([[4.0, 4.0, -4.0, -4.0]])
+    near = torch.tensor([[4.0, -4.0, -4.0, -4.0]])
+    far = torch.tensor([[-4.0, -4.0, -4.0, -4.0]])
+    losses = [float(ordinal_loss(scores, targets, weights)) for scores in (right, near, far)]
+    assert losses == sorted(losses)
+    assert losses[0] < losses[1]
