@@ -55,6 +55,16 @@ class EyeState(IntEnum):
     ABSENT = 6
 
 
+# The grades' own names on the international scale (ICDR).
+GRADE_NAMES = {
+    EyeState.NO_DR: "No apparent retinopathy",
+    EyeState.MILD: "Mild non-proliferative retinopathy",
+    EyeState.MODERATE: "Moderate non-proliferative retinopathy",
+    EyeState.SEVERE: "Severe non-proliferative retinopathy",
+    EyeState.PROLIFERATIVE: "Proliferative retinopathy",
+}
+
+
 class Decision(models.TextChoices):
     """What happens to the patient next, from the mildest to the most urgent."""
 

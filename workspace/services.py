@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 GRADE_CASE = "inference.grade_case"
 MAX_HINT_DOUBLINGS = 5
+EYE_WORDS = {Laterality.OD: "right eye", Laterality.OS: "left eye"}
 CHANGED_MEANWHILE = "Somebody else changed this case meanwhile. Look at it again, then repeat."
 GAVE_UP = (
     "Grading stopped several times without a result. Try again, or ask the people who run the "
@@ -94,7 +95,7 @@ def _eye_gap(case: Case, laterality: Laterality) -> str:
     if absent or case.images_of(laterality):
         return ""
     return (
-        f"There is no photograph of the {laterality.label.lower()}. Add one, or say why that eye "
+        f"There is no photograph of the {EYE_WORDS[laterality]}. Add one, or say why that eye "
         "can't be photographed."
     )
 

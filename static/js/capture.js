@@ -1,0 +1,119 @@
+// Upload photographs one by one with progress. Without this file the forms post as they are.
+"use strict";
+
+(() => {
+  document.documentElement.classList.add("js");
+
+  const queue = [];
+  let busy = false;
+
+  const zone = () => document.getElementById("drop-zone");
+
+  document.addEventListener("change", (event) => {
+    const input = event.target;
+    if (!input.matches("#files, .slot-input") || !input.files.length) return;
+    enqueue(input.form, input.files);
+    input.value = "";
+  });
+
+  for (const name of ["dragenter", "dragover"]) {
+    document.addEventListener(name, (event) => {
+      if (!zone() || !event.dataTransfer.types.includes("Files")) return;
+      event.preventDefault();
+      zone().classList.add("drop-zone-over");
+    });
+  }
+
+  document.addEventListener("dragleave", (event) => {
+    if (zone() && !event.relatedTarget) zone().classList.remove("drop-zone-over");
+  });
+
+  document.addEventListener("drop", (event) => {
+    if (!zone() || !event.dataTransfer.files.length) return;
+    event.preventDefault();
+    zone().classList.remove("drop-zone-over");
+    const slot = event.target.closest(".slot-empty");
+    enqueue(slot || zone(), event.dataTransfer.files);
+  });
+
+  window.addEventListener("beforeunload", (event) => {
+    if (busy) event.preventDefault();
+  });
+
+  function enqueue(form, files) {
+    for (const file of files) queue.push({ form, file, row: uploadRow(file) });
+    if (!busy) next();
+  }
+
+  function uploadRow(file) {
+    const row = document.createElement("li");
+    const name = document.createElement("span");
+    const bar = document.createElement("progress");
+    const words = document.createElement("span");
+    row.className = "upload";
+    name.className = "upload-name";
+    words.className = "upload-words";
+    name.textContent = file.name;
+    words.textContent = "Waiting";
+    bar.max = 1;
+    bar.value = 0;
+    bar.setAttribute("aria-label", `Upload of ${file.name}`);
+    row.append(name, bar, words);
+    document.getElementById("uploads").append(row);
+    return row;
+  }
+
+  function next() {
+    const item = queue.shift();
+    busy = Boolean(item);
+    if (!item) return;
+    send(item).then((result) => {
+      finish(item.row, result);
+      return refresh();
+    }).finally(next);
+  }
+
+  function send({ form, file, row }) {
+    const body = new FormData();
+    for (const field of form.querySelectorAll("input[type=hidden]")) body.append(field.name, field.value);
+    body.append("files", file);
+    const request = new XMLHttpRequest();
+    const bar = row.querySelector("progress");
+    const words = row.querySelector(".upload-words");
+    request.upload.addEventListener("progress", (event) => {
+      if (!event.lengthComputable) return;
+      bar.value = event.loaded / event.total;
+      words.textContent = event.loaded < event.total ? `${Math.round(100 * bar.value)} %` : "Checking";
+    });
+    return new Promise((resolve) => {
+      request.addEventListener("loadend", () => resolve(outcomeOf(request)));
+      request.open("POST", form.getAttribute("action"));
+      request.setRequestHeader("Accept", "application/json");
+      request.send(body);
+    });
+  }
+
+  function outcomeOf(request) {
+    try {
+      return JSON.parse(request.responseText).results[0];
+    } catch {
+      const words = request.status === 0
+        ? "The connection was lost. Add the photograph again."
+        : "The upload was not accepted. Reload the page and sign in again if you are asked to.";
+      return { status: "refused", message: words };
+    }
+  }
+
+  function finish(row, result) {
+    const words = row.querySelector(".upload-words");
+    row.querySelector("progress").remove();
+    row.classList.add(`upload-${result.status}`);
+    words.textContent = result.message || "Added";
+    if (result.status === "added") setTimeout(() => row.remove(), 4000);
+  }
+
+  function refresh() {
+    const photographs = document.getElementById("photographs");
+    return window.htmx.ajax("GET", photographs.dataset.refreshUrl, { target: "#photographs", swap: "outerHTML" });
+  }
+})();

@@ -1,0 +1,143 @@
+"""What staff fill in about patients, visits and photographs."""
+
+import datetime as dt
+
+from crispy_forms.helper import FormHelper
+from crispy_forms.layout import Column, Fieldset, Layout, Row
+from django import forms
+from django.utils import timezone
+
+from workspace.models import Case, Patient
+from workspace.schemas import Field, Laterality
+
+OLDEST_AGE_YEARS = 120
+
+
+class PatientForm(forms.ModelForm):
+    class Meta:
+        model = Patient
+        fields = [
+            "mrn",
+            "name",
+            "birth_date",
+            "sex",
+            "diabetes_type",
+            "diabetes_since_year",
+            "phone",
+            "email",
+            "consent_messages",
+            "consent_training",
+        ]
+        widgets = {
+            "birth_date": forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+            "phone": forms.TextInput(attrs={"type": "tel"}),
+        }
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        for name in self.fields:
+            self.fields[name].widget.attrs["autocomplete"] = "off"
+        self.helper = FormHelper()
+        self.helper.form_tag = False
+        self.helper.disable_csrf = True
+        self.helper.layout = Layout(
+            Fieldset(
+                "Who",
+                Row(Column("mrn", css_class="col-md-5"), Column("name", css_class="col-md-7")),
+                Row(
+                    Column("birth_date", css_class="col-md-5"),
+                    Column("sex", css_class="col-md-7"),
+                ),
+            ),
+            Fieldset(
+                "Diabetes",
+                Row(
+                    Column("diabetes_type", css_class="col-md-5"),
+                    Column("diabetes_since_year", css_class="col-md-7"),
+                ),
+            ),
+            Fieldset(
+                "Contact and consent",
+                Row(Column("phone", css_class="col-md-5"), Column("email", css_class="col-md-7")),
+                "consent_messages",
+                "consent_training",
+            ),
+        )
+
+    def clean_birth_date(self) -> dt.date:
+        born = self.cleaned_data["birth_date"]
+        today = timezone.localdate()
+        if born > today:
+            raise forms.ValidationError("This day is still to come.")
+        if born.year < today.year - OLDEST_AGE_YEARS:
+            raise forms.ValidationError(f"This is more than {OLDEST_AGE_YEARS} years ago.")
+        return born
+
+    def clean(self) -> dict:
+        cleaned = super().clean()
+        since, born = cleaned.get("diabetes_since_year"), cleaned.get("birth_date")
+        if since and since > timezone.localdate().year:
+            self.add_error("diabetes_since_year", "This year is still to come.")
+        elif since and born and since < born.year:
+            self.add_error("diabetes_since_year", "This is before the patient was born.")
+        return cleaned
+
+
+class CaseDetailsForm(forms.ModelForm):
+    class Meta:
+        model = Case
+        fields = [
+            "camera",
+            "dilated",
+            "acuity_right",
+            "acuity_left",
+            "absent_eye",
+            "absent_eye_reason",
+            "notes",
+        ]
+        widgets = {"notes": forms.Textarea(attrs={"rows": 3})}
+        help_texts = {"acuity_right": "For instance 6/9 or 20/30."}
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["absent_eye"].choices = [("", "None: both eyes"), *Laterality.choices]
+        self.fields["absent_eye_reason"].label = "Why can't it be photographed?"
+        self.fields["camera"].widget.attrs["placeholder"] = "Make and model"
+        self.helper = FormHelper()
+        self.helper.form_tag = False
+        self.helper.disable_csrf = True
+        self.helper.layout = Layout(
+            "camera",
+            "dilated",
+            Row(
+                Column("acuity_right", css_class="col-6"),
+                Column("acuity_left", css_class="col-6"),
+            ),
+            "absent_eye",
+            "absent_eye_reason",
+            "notes",
+        )
+
+    def clean(self) -> dict:
+        cleaned = super().clean()
+        absent, reason = cleaned.get("absent_eye"), cleaned.get("absent_eye_reason")
+        if absent and not reason:
+            self.add_error("absent_eye_reason", "Say why, for instance: artificial eye.")
+        if reason and not absent:
+            self.add_error("absent_eye", "Say which eye the reason is about.")
+        if absent and self.instance.images_of(absent):
+            self.add_error(
+                "absent_eye", "There is a photograph of this eye. Remove it, or choose none."
+            )
+        return cleaned
+
+
+class ImageLabelForm(forms.Form):
+    laterality = forms.ChoiceField(
+        choices=[("", "Which eye?"), *Laterality.choices], required=False
+    )
+    field = forms.ChoiceField(choices=Field.choices, required=False)
+
+
+class CaseCancelForm(forms.Form):
+    reason = forms.CharField(max_length=200, label="Why is this visit cancelled?")

@@ -1,0 +1,162 @@
+"""Cases: the worklist, one case in each of its states, and what staff do with it."""
+
+from bson import ObjectId
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.access import NOT_FOUND, access_membership, member, signed_in
+from accounts.permissions import Capability
+from drservice.common.errors import ServiceFault
+from workspace.access import access_case
+from workspace.case_events import Listener, case_stream, worklist_stream
+from workspace.forms import CaseCancelForm, CaseDetailsForm
+from workspace.models import Case
+from workspace.selectors import case_list as list_cases
+from workspace.services import case_amend
+from workspace.services import case_cancel as cancel_case
+from workspace.services import case_submit as submit_case
+from workspace.views.case_page import case_context, case_status
+from workspace.views.pages import list_page
+
+FILTER_LABELS = {
+    "": "All",
+    "urgent": "Urgent",
+    "retake": "Retake",
+    "failed": "Failed",
+    "waiting": "In progress",
+    "draft": "Drafts",
+    "graded": "Graded",
+}
+
+
+@signed_in
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Lead to the first page of a person's work: the worklist for everybody who sees records."""
+    return redirect("accounts:start")
+
+
+@member(Capability.SEE_RECORDS)
+@require_safe
+def case_list(request: HttpRequest) -> HttpResponse:
+    state = request.GET.get("state", "")
+    state = state if state in FILTER_LABELS else ""
+    context = {
+        "section": "cases",
+        "state": state,
+        "state_label": FILTER_LABELS[state],
+        "filters": FILTER_LABELS,
+        "page": list_page(request, list_cases(state=state)),
+    }
+    return render(request, "workspace/case_list.html", context)
+
+
+@member(Capability.SEE_RECORDS)
+@require_safe
+def case_detail(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    return _case_page(request, access_case(request, pk))
+
+
+def _case_page(request: HttpRequest, case: Case, status: int = 200, **more) -> HttpResponse:
+    context = {"section": "cases", **case_context(case), **more}
+    return render(request, "workspace/case_detail.html", context, status=status)
+
+
+@member(Capability.SEE_RECORDS, anonymous=NOT_FOUND)
+@require_safe
+def case_status_json(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    return JsonResponse(case_status(access_case(request, pk)))
+
+
+@member(Capability.CAPTURE_CASES)
+@require_POST
+def case_details(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    case = access_case(request, pk)
+    refusal, _ = _save_details(request, case)
+    if refusal is not None:
+        return refusal
+    messages.success(request, "The details are saved.")
+    return redirect("workspace:case-detail", case.pk)
+
+
+@member(Capability.CAPTURE_CASES)
+@require_POST
+def case_submit(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    """Save the details that came with the click, then submit; a second click changes nothing."""
+    case = access_case(request, pk)
+    if case.waiting:
+        return redirect("workspace:case-detail", case.pk)
+    if "notes" in request.POST:
+        refusal, case = _save_details(request, case)
+        if refusal is not None:
+            return refusal
+    try:
+        submit_case(case=case, by=request.user.name)
+    except ServiceFault as fault:
+        messages.error(request, fault.message)
+    return redirect("workspace:case-detail", case.pk)
+
+
+def _save_details(request: HttpRequest, case: Case) -> tuple[HttpResponse | None, Case]:
+    """Return the page to answer with when the details are refused, and the case as it is then."""
+    # The form works on an instance of its own: a refused entry must not show as if it were saved.
+    form = CaseDetailsForm(request.POST, instance=access_case(request, case.pk))
+    if not form.is_valid():
+        return _case_page(request, case, 422, details_form=form), case
+    changed = {name: form.cleaned_data[name] for name in form.changed_data}
+    if not changed:
+        return None, case
+    try:
+        return None, case_amend(case=case, version=_version_seen(request), values=changed)
+    except ServiceFault as fault:
+        form.add_error(None, fault.message)
+        return _case_page(request, access_case(request, case.pk), 409, details_form=form), case
+
+
+def _version_seen(request: HttpRequest) -> int | None:
+    text = request.POST.get("version", "")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+@member(Capability.CAPTURE_CASES)
+@require_POST
+def case_cancel(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    case = access_case(request, pk)
+    form = CaseCancelForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Say in a few words why this visit is cancelled.")
+        return redirect("workspace:case-detail", case.pk)
+    try:
+        cancel_case(case=case, by=request.user.name, reason=form.cleaned_data["reason"])
+    except ServiceFault as fault:
+        messages.error(request, fault.message)
+    return redirect("workspace:case-detail", case.pk)
+
+
+@member(Capability.SEE_RECORDS, anonymous=NOT_FOUND)
+@require_safe
+def case_events(request: HttpRequest, pk: ObjectId) -> StreamingHttpResponse:
+    case = access_case(request, pk)
+    seen = request.GET.get("seen", "")
+    seen_version = int(seen) if seen.isascii() and seen.isdigit() else None
+    return _event_response(case_stream(_listener(request), case.pk, seen_version))
+
+
+@member(Capability.SEE_RECORDS, anonymous=NOT_FOUND)
+@require_safe
+def worklist_events(request: HttpRequest) -> StreamingHttpResponse:
+    return _event_response(worklist_stream(_listener(request)))
+
+
+def _listener(request: HttpRequest) -> Listener:
+    return Listener(request.user.pk, access_membership(request).hospital_id)
+
+
+def _event_response(stream) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(stream, content_type="text/event-stream")
+    response["Cache-Control"] = "no-store"
+    # A proxy that buffers would hold events back until there are many.
+    response["X-Accel-Buffering"] = "no"
+    return response

@@ -1,0 +1,40 @@
+"""Pages of a long list, without counting it."""
+
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+PAGE_SIZE = 25
+LAST_PAGE = 10_000
+
+
+@dataclass(frozen=True)
+class ListPage:
+    """One page of a list; whether there is a next one is known from one row more."""
+
+    rows: list
+    number: int
+    has_next: bool
+
+    @property
+    def has_previous(self) -> bool:
+        return self.number > 1
+
+    @property
+    def previous_number(self) -> int:
+        return self.number - 1
+
+    @property
+    def next_number(self) -> int:
+        return self.number + 1
+
+
+def list_page(request: HttpRequest, rows: QuerySet) -> ListPage:
+    """Return the page that `?page=` asks for; anything that is no page number means the first."""
+    asked = request.GET.get("page", "")
+    number = min(int(asked), LAST_PAGE) if asked.isascii() and asked.isdigit() else 1
+    number = max(1, number)
+    start = (number - 1) * PAGE_SIZE
+    found = list(rows[start : start + PAGE_SIZE + 1])
+    return ListPage(found[:PAGE_SIZE], number, len(found) > PAGE_SIZE)

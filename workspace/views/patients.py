@@ -1,0 +1,98 @@
+"""Patients: find, register, correct, and start a visit."""
+
+from bson import ObjectId
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.access import access_membership, member
+from accounts.permissions import Capability
+from workspace.access import access_patient
+from workspace.forms import PatientForm
+from workspace.patient_services import patient_create as create_patient
+from workspace.patient_services import patient_update as update_patient
+from workspace.selectors import cases_of_patient
+from workspace.selectors import patient_list as list_patients
+from workspace.services import case_start
+from workspace.views.pages import list_page
+
+MAX_SEARCH = 80
+NEWEST_CASES = 50
+
+
+@member(Capability.SEE_RECORDS)
+@require_safe
+def patient_list(request: HttpRequest) -> HttpResponse:
+    search = request.GET.get("q", "").strip()[:MAX_SEARCH]
+    context = {
+        "section": "patients",
+        "search": search,
+        "page": list_page(request, list_patients(search=search)),
+    }
+    return render(request, "workspace/patient_list.html", context)
+
+
+@member(Capability.EDIT_PATIENTS)
+@require_http_methods(["GET", "HEAD", "POST"])
+def patient_create(request: HttpRequest) -> HttpResponse:
+    form = PatientForm(request.POST or None)
+    hospital_id = access_membership(request).hospital_id
+    patient = _saved(form, lambda fields: create_patient(hospital_id=hospital_id, **fields))
+    if patient is None:
+        return _patient_form(request, form, None)
+    messages.success(request, "The patient is registered. Start the visit when you are ready.")
+    return redirect("workspace:patient-detail", patient.pk)
+
+
+@member(Capability.EDIT_PATIENTS)
+@require_http_methods(["GET", "HEAD", "POST"])
+def patient_update(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    patient = access_patient(request, pk)
+    # The form works on an instance of its own: a refused change must not show in the heading.
+    form = PatientForm(request.POST or None, instance=access_patient(request, pk))
+    if _saved(form, lambda fields: update_patient(patient=patient, **fields)) is None:
+        return _patient_form(request, form, patient)
+    messages.success(request, "The changes are saved.")
+    return redirect("workspace:patient-detail", patient.pk)
+
+
+def _saved(form: PatientForm, save):
+    """Save what a valid form holds; None when there is nothing to save or it was refused."""
+    if not form.is_bound or not form.is_valid():
+        return None
+    try:
+        return save(form.cleaned_data)
+    except ValidationError as error:
+        form.add_error(None, error)
+        return None
+
+
+def _patient_form(request: HttpRequest, form: PatientForm, patient) -> HttpResponse:
+    context = {"section": "patients", "form": form, "patient": patient}
+    status = 422 if form.is_bound else 200
+    return render(request, "workspace/patient_form.html", context, status=status)
+
+
+@member(Capability.SEE_RECORDS)
+@require_safe
+def patient_detail(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    patient = access_patient(request, pk)
+    context = {
+        "section": "patients",
+        "patient": patient,
+        "cases": cases_of_patient(patient.pk)[:NEWEST_CASES],
+    }
+    return render(request, "workspace/patient_detail.html", context)
+
+
+@member(Capability.CAPTURE_CASES)
+@require_http_methods(["GET", "HEAD", "POST"])
+def case_create(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    """Ask before a visit is started, and start it when the answer comes."""
+    patient = access_patient(request, pk)
+    if request.method != "POST":
+        context = {"section": "patients", "patient": patient}
+        return render(request, "workspace/case_create.html", context)
+    return redirect("workspace:case-detail", case_start(patient=patient, by=request.user.name).pk)
