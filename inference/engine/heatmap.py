@@ -9,7 +9,7 @@ import io
 import numpy as np
 from PIL import Image
 
-MAX_EDGE_PX = 1024  # the overlay is smooth: more pixels would only make it heavy
+MAX_EDGE_PX = 640  # the overlay is smooth: more pixels would only make it heavy
 MAX_ALPHA = 170
 
 # From nothing over amber to red: value 0, 1/3, 2/3, 1.

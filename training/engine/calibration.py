@@ -49,7 +49,7 @@ def choose_operating_point(
             head.vision_threatening_of(cumulative)[grades >= 3], sensitivity_target
         ),
         sensitivity_target=sensitivity_target,
-        chosen_on=f"{len(grades)} eyes of {split}",
+        chosen_on=f"{len(grades)} true-colour eyes of {split}",
     )
 
 

@@ -50,7 +50,7 @@ def write_card(manifest: Manifest) -> str:
         *[
             part
             for split, title in TITLES.items()
-            for part in _split_parts(title, manifest.metrics[split])
+            for part in split_section(title, manifest.metrics[split])
         ],
         "## Limits",
         LIMITS,
@@ -94,12 +94,13 @@ def _training(manifest: Manifest) -> str:
     )
 
 
-def _split_parts(title: str, told: dict[str, Any]) -> list[str]:
+def split_section(title: str, told: dict[str, Any]) -> list[str]:
+    """Write one split's figures, paragraph by paragraph."""
     by_grade = ", ".join(f"{n} of grade {g}" for g, n in enumerate(told["eyes_by_grade"]))
     parts = [
         f"## {title}",
-        f"{told['eyes']} graded and gradable eyes: {by_grade}. 95 % intervals in brackets: "
-        "bootstrap over eyes for areas and kappa, Wilson for shares.",
+        f"{told['eyes']} graded and gradable true-colour eyes: {by_grade}. 95 % intervals in "
+        "brackets: bootstrap over eyes for areas and kappa, Wilson for shares.",
         _main_table(told),
     ]
     if len(told["by_source"]) > 1:

@@ -40,6 +40,11 @@ class Eye:
     eye_quality: int | None
 
     @property
+    def true_colour(self) -> bool:
+        """Say whether the picture looks as a camera makes it, and as clinics upload it."""
+        return self.variant.startswith("colour")
+
+    @property
     def domain(self) -> str:
         """Name the camera group that bias is looked for in."""
         return f"{self.source} {self.camera or self.variant}"

@@ -36,6 +36,11 @@ class Predictions:
         """Reference grades [n] int."""
         return np.array([eye.grade for eye in self.eyes])
 
+    @property
+    def true_colour(self) -> "Predictions":
+        """Keep the eyes that look as those that clinics upload."""
+        return self.where(lambda eye: eye.true_colour)
+
     def where(self, keep: Callable[[Eye], bool]) -> "Predictions":
         """Keep some of the eyes."""
         rows = [row for row, eye in enumerate(self.eyes) if keep(eye)]
@@ -68,8 +73,8 @@ def predict_split(
 def figures(
     predictions: Predictions, *, temperature: float, point: OperatingPoint
 ) -> dict[str, Any]:
-    """Compute a split's figures: whole, by source, and by camera."""
-    whole = _figures_of(predictions, temperature, point)
+    """Compute a split's figures: over its true-colour eyes, by source, and by camera."""
+    whole = _figures_of(predictions.true_colour, temperature, point)
     sources = sorted({f"{eye.source} {eye.variant}" for eye in predictions.eyes})
     cameras = sorted({eye.camera for eye in predictions.eyes if eye.camera})
     whole["by_source"] = {
@@ -118,11 +123,7 @@ def _figures_of(
 
 def quality_figures(data: Path, split: str) -> dict[str, Any]:
     """Judge the split's true-colour photographs with the quality gate."""
-    eyes = {
-        eye.image: eye
-        for eye in read_eyes(data)
-        if eye.split == split and eye.variant.startswith("colour")
-    }
+    eyes = {eye.image: eye for eye in read_eyes(data) if eye.split == split and eye.true_colour}
     shards = {eye.shard for eye in eyes.values()}
     names, verdicts = [], []
     for name, content in read_pictures(data, shards, set(eyes)):

@@ -39,7 +39,7 @@ def ship_run(
         raise TrainingError("The run has not done one epoch.", "Train before shipping.")
     network = as_stored(run.average, stored_dtype)
     spec, where = config.preprocessing, {"data": folders.data, "cache": folders.cache}
-    tuned = predict_split(network, spec, **where, split=TUNED_ON)
+    tuned = predict_split(network, spec, **where, split=TUNED_ON).true_colour
     temperature = fit_temperature(tuned.logits, tuned.grades, split=TUNED_ON)
     point = choose_operating_point(
         tuned.logits,

@@ -31,7 +31,7 @@ def artefact_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def grader(artefact_directory: Path) -> Grader:
-    return load_grader(artefact_directory, device="cpu")
+    return load_grader(artefact_directory, device="torch-cpu")
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def _edit(directory, **changes):
 
 
 def test_saved_artefact_loads_and_passes_its_self_check(copy):
-    grader = load_grader(copy, device="cpu")
+    grader = load_grader(copy, device="torch-cpu")
     grader.self_check()
     assert grader.version == "for-tests-1"
     assert len(grader.sha256) == 64
@@ -79,13 +79,13 @@ def test_wrong_test_vector_fails_the_self_check(copy):
     told = json.loads((copy / MANIFEST).read_text())
     vector = told["test_vector"]
     _edit(copy, test_vector={**vector, "logits": [v + 0.1 for v in vector["logits"]]})
-    grader = load_grader(copy, device="cpu")
+    grader = load_grader(copy, device="torch-cpu")
     with pytest.raises(ArtefactInvalid, match="logits"):
         grader.self_check()
 
 
 def test_weights_that_change_after_loading_fail_the_self_check(copy):
-    grader = load_grader(copy, device="cpu")
+    grader = load_grader(copy, device="torch-cpu")
     (copy / WEIGHTS).write_bytes(b"something else")
     with pytest.raises(ArtefactInvalid, match="changed"):
         grader.self_check()
@@ -129,7 +129,7 @@ def test_half_precision_storage_loads_as_float32_and_passes_its_own_check(
     )
     assert (saved / WEIGHTS).stat().st_size < (artefact_directory / WEIGHTS).stat().st_size
     assert load_artefact(saved).network.head.weight.dtype == torch.float32
-    load_grader(saved, device="cpu").self_check()
+    load_grader(saved, device="torch-cpu").self_check()
 
 
 def test_seed_decides_the_tiny_artefact(tmp_path):

@@ -30,7 +30,7 @@ def test_shipped_run_loads_checks_and_repeats_its_own_figures(config, folders, t
         name="tiny",
         version="1",
     )
-    load_grader(tmp_path / "model", device="cpu").self_check()
+    load_grader(tmp_path / "model", device="torch-cpu").self_check()
     artefact = load_artefact(tmp_path / "model")
     assert json.loads(json.dumps(manifest.metrics)) == artefact.manifest.metrics
     assert (tmp_path / "model" / CARD).read_text() == write_card(artefact.manifest)
@@ -82,7 +82,7 @@ def test_operating_point_reaches_the_sensitivity_and_not_more_than_needed(target
     assert reached >= target
     higher = (referable[positive] >= point.referable_threshold + 0.02).mean()
     assert higher < target or target == 1.0
-    assert point.chosen_on == "400 eyes of val"
+    assert point.chosen_on == "400 true-colour eyes of val"
 
 
 def test_nothing_is_fitted_on_the_second_site():
