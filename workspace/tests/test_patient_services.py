@@ -1,0 +1,62 @@
+"""One record number, one patient; and a correction reaches every case."""
+
+import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connection
+
+from accounts.scoping import hospital_scope
+from accounts.tests.factories import make_hospital
+from workspace.models import Case, Patient
+from workspace.patient_services import patient_create, patient_update
+from workspace.services import case_create
+from workspace.tests.factories import make_patient
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BORN = dt.date(1960, 5, 1)
+
+
+def register(hospital, mrn: str) -> Patient | None:
+    try:
+        with hospital_scope(hospital.pk):
+            return patient_create(
+                hospital_id=hospital.pk, mrn=mrn, name="Somebody", birth_date=BORN
+            )
+    except ValidationError:
+        return None
+    finally:
+        connection.close()
+
+
+def test_fifty_parallel_registrations_of_one_number_make_one_patient():
+    hospital, other = make_hospital(), make_hospital()
+
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        patients = list(pool.map(lambda _: register(hospital, "N-1"), range(50)))
+
+    assert len([patient for patient in patients if patient is not None]) == 1
+    with hospital_scope(hospital.pk):
+        assert Patient.objects.count() == 1
+    assert register(other, "N-1") is not None
+    # The same number in other clothes is the same number.
+    assert register(hospital, "  N-1 ") is None
+
+
+def test_patient_update_reaches_the_cases_of_this_patient_alone():
+    hospital = make_hospital()
+    patient, bystander = make_patient(hospital), make_patient(hospital)
+    with hospital_scope(hospital.pk):
+        case, other = (case_create(patient=one, by="A nurse") for one in (patient, bystander))
+
+        patient_update(patient=patient, name="  Corrected   Name ", mrn="N-2")
+
+        copy = Case.objects.get(pk=case.pk).patient_copy
+        assert (copy.name, copy.mrn) == ("Corrected Name", "N-2")
+        assert Case.objects.get(pk=other.pk).patient_copy.name == bystander.name
+        assert Patient.objects.get(pk=patient.pk).search_text == "corrected name n-2"
+        with pytest.raises(ValidationError) as refusal:
+            patient_update(patient=patient, mrn=bystander.mrn)
+        assert "registered already" in str(refusal.value)
