@@ -134,7 +134,7 @@ def _eye_results(case: Case) -> list[EyeResult]:
             label=laterality.label,
             state=EyeState(states[laterality]),
             grade=case.likeliest_grade(laterality),
-            images=case.images_of(laterality),
+            images=[image for image in case.images_of(laterality) if image.grading],
             absent_reason=_absent_reason(case, laterality),
         )
         for laterality in Laterality
