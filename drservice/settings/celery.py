@@ -27,6 +27,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 10,
     "socket_connect_timeout": 3,
     "socket_keepalive": True,
+    # Whoever sends to a broker that is down is told at once; the default tries for six seconds.
+    "max_retries": 0,
 }
 # A nurse's click must never wait for a broker that is down: the hint is dropped, the case stays.
 CELERY_TASK_PUBLISH_RETRY = False

@@ -1,0 +1,223 @@
+"""Grade one case, from its hint to its written result."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from threading import Lock
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+
+from inference.engine.errors import EngineError, UnreadableImage
+from inference.engine.schemas import Grading
+from inference.errors import GradingFailed
+from inference.serving import ModelKeeper, ServedModel
+from workspace.models import Case, EyeImage
+from workspace.schemas import ImageResult, Quality
+from workspace.services import case_claim, case_complete, case_release
+
+log = logging.getLogger(__name__)
+
+
+class Abandoned(Exception):
+    """The case was taken away from this worker while it was at it: nothing may be written."""
+
+
+class Work:
+    """One claimed case in this worker's hands."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.abandoned = False
+        self._began_s = time.monotonic()
+        self._waiting: list[Future] = []
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self._began_s
+
+    def wait_for(self, result: Future) -> None:
+        self._waiting.append(result)
+
+    def abandon(self) -> None:
+        """Make the thread that grades it stop at its next step, and spare the engine."""
+        self.abandoned = True
+        for result in list(self._waiting):
+            result.cancel()
+
+    def require_owned(self) -> None:
+        """Raise Abandoned when the case is no longer ours."""
+        if self.abandoned:
+            raise Abandoned
+
+
+class WorkInHand:
+    """The cases that this worker holds, for those who look after leases, limits and the end."""
+
+    def __init__(self) -> None:
+        self._works: set[Work] = set()
+        self._lock = Lock()
+
+    @contextmanager
+    def holding(self, case: Case) -> Iterator[Work]:
+        work = Work(case)
+        with self._lock:
+            self._works.add(work)
+        try:
+            yield work
+        finally:
+            with self._lock:
+                self._works.discard(work)
+
+    def __iter__(self) -> Iterator[Work]:
+        with self._lock:
+            return iter(list(self._works))
+
+    def __len__(self) -> int:
+        return len(self._works)
+
+
+def execute_case(case_pk: str, *, worker: str, models: ModelKeeper, in_hand: WorkInHand) -> None:
+    """Claim, grade and complete one case, all of it with one model.
+
+    Pre-state: any; only a QUEUED case, or one whose lease is over, is taken. Post-state: GRADED;
+    or QUEUED again with a reason after an error, FAILED after the last one; or whatever another
+    worker made of it, if the lease was lost. Raises ModelUnavailable before anything is claimed.
+    """
+    with models.in_use() as model:
+        case = case_claim(case_pk=case_pk, worker=worker)
+        if case is None:
+            return
+        with in_hand.holding(case) as work:
+            _grade(work, model)
+
+
+def _grade(work: Work, model: ServedModel) -> None:
+    heatmaps: list[str] = []
+    try:
+        results = _results(work, model, heatmaps)
+        work.require_owned()
+        completed = case_complete(case=work.case, results=results)
+    except (Abandoned, CancelledError):
+        completed = None
+    except Exception as error:
+        completed = None
+        _release(work, error)
+    if completed is None:
+        _delete(heatmaps)
+        return
+    log.info(
+        "case_graded case=%s attempt=%s images=%s model_version=%s work_ms=%.0f",
+        *(completed.pk, completed.attempt, len(results), model.version, 1000 * work.age_s),
+    )
+
+
+def _results(work: Work, model: ServedModel, heatmaps: list[str]) -> list[ImageResult]:
+    """Grade what needs grading; the names of stored heatmaps are added to `heatmaps`.
+
+    While the engine has one photograph, this thread prepares the next.
+    """
+    images = [image for image in work.case.images if image.needs_grading]
+    under_way = [(image, _begin(work, image, model)) for image in images]
+    results = []
+    for image, grading in under_way:
+        work.require_owned()
+        found = None if grading is None else grading.result()
+        heatmap = _heatmap_store(work.case, image, found)
+        if heatmap:
+            heatmaps.append(heatmap)
+        results.append(_result(image, found, model, heatmap))
+    return results
+
+
+def _begin(work: Work, image: EyeImage, model: ServedModel) -> Future | None:
+    """Prepare a photograph and put it before the engine; None when it can't be read."""
+    work.require_owned()
+    content = _original_bytes(image)
+    try:
+        prepared = model.grader.prepare(content)
+    except UnreadableImage as error:
+        log.warning(
+            "image_unreadable case=%s image=%s code=%s", work.case.pk, image.key, error.code
+        )
+        return None
+    grading = model.batcher.submit(prepared)
+    work.wait_for(grading)
+    return grading
+
+
+def _original_bytes(image: EyeImage) -> bytes:
+    """Read a photograph. Raises GradingFailed when it is not what the clinic sent."""
+    try:
+        with default_storage.open(image.original) as stored:
+            content = stored.read()
+    except FileNotFoundError as error:
+        raise GradingFailed(
+            "A photograph is missing from the store. Take it again, or ask the people who run "
+            "the service to restore it."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != image.sha256:
+        raise GradingFailed(
+            "A stored photograph is not the one that was sent. Take it again, or ask the people "
+            "who run the service to restore it."
+        )
+    return content
+
+
+def _heatmap_store(case: Case, image: EyeImage, found: Grading | None) -> str:
+    """Store the attention map, before the result that will name it; empty when there is none."""
+    if found is None or found.heatmap_png is None:
+        return ""
+    name = f"{case.hospital_id}/{case.pk}/{image.key}/heatmap-{case.attempt}"
+    return default_storage.save(name, ContentFile(found.heatmap_png))
+
+
+def _result(
+    image: EyeImage, found: Grading | None, model: ServedModel, heatmap: str
+) -> ImageResult:
+    if found is None:
+        return ImageResult(
+            image_key=image.key,
+            model_version=model.version,
+            quality=Quality.REJECT,
+            quality_reasons=("unreadable",),
+        )
+    return ImageResult(
+        image_key=image.key,
+        model_version=found.model_version,
+        quality=found.quality,
+        quality_reasons=found.quality_reasons,
+        gradable_probability=found.gradable_probability,
+        grade=found.grade,
+        probabilities=found.probabilities or (),
+        referable=bool(found.referable),
+        vision_threatening=bool(found.vision_threatening),
+        referable_probability=found.referable_probability,
+        vision_threatening_probability=found.vision_threatening_probability,
+        heatmap=heatmap,
+    )
+
+
+def _release(work: Work, error: Exception) -> None:
+    """Hand the case back after an error, with a reason for the clinic and details for the log."""
+    log.exception("grading_failed case=%s attempt=%s", work.case.pk, work.case.attempt)
+    if not work.abandoned:
+        case_release(case=work.case, reason=_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Say what went wrong in words that are safe to show: ours, never a foreign error's."""
+    if isinstance(error, GradingFailed):
+        return error.message
+    if isinstance(error, EngineError):
+        return error.problem
+    return "Grading stopped at an unexpected error."
+
+
+def _delete(heatmaps: list[str]) -> None:
+    """Remove what a lost attempt has stored."""
+    for name in heatmaps:
+        default_storage.delete(name)

@@ -1,0 +1,24 @@
+"""Make a registered model the champion."""
+
+from django.core.management.base import BaseCommand, CommandError
+
+from inference.errors import ModelRefused
+from inference.selectors import model_by_label
+from inference.services import model_promote
+
+
+class Command(BaseCommand):
+    help = "Make a registered model the champion; workers take it up within seconds."
+
+    def add_arguments(self, parser):
+        parser.add_argument("label", metavar="NAME:VERSION")
+
+    def handle(self, *, label: str, **options):
+        model = model_by_label(label)
+        if model is None:
+            raise CommandError(f"No model is registered as {label}. See `manage.py models`.")
+        try:
+            model_promote(model=model)
+        except ModelRefused as fault:
+            raise CommandError(fault.message) from fault
+        self.stdout.write(f"{model.label} is the champion.")
