@@ -198,7 +198,7 @@ def _let_in(request: HttpRequest, credentials: dict) -> bool:
 
 
 def _form_page(request: HttpRequest, template: str, form, **context) -> HttpResponse:
-    status = 400 if form.errors else 200
+    status = 422 if form.errors else 200
     return render(request, template, {"form": form, **context}, status=status)
 
 

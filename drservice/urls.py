@@ -2,7 +2,11 @@
 
 from django.urls import include, path
 
+from drservice import health
+
 urlpatterns = [
+    path("healthz", health.alive, name="alive"),
+    path("readyz", health.ready, name="ready"),
     path("accounts/", include("accounts.urls")),
     path("", include("workspace.urls")),
 ]

@@ -49,7 +49,7 @@ def test_added_person_signs_in_and_must_choose_a_password(two_hospitals, client_
     own = "a password of her own"
     change = {"old_password": password, "new_password1": own, "new_password2": own}
     same = {**change, "new_password1": password, "new_password2": password}
-    assert client.post("/accounts/password/", same).status_code == 400
+    assert client.post("/accounts/password/", same).status_code == 422
     assert client.post("/accounts/password/", change)["Location"] == "/accounts/"
     ana.refresh_from_db()
     assert not ana.must_change_password
@@ -106,7 +106,7 @@ def test_adding_somebody_from_elsewhere_tells_nothing_about_them(two_hospitals, 
 )
 def test_wrong_entry_is_answered_with_what_is_wrong(two_hospitals, client_of, fields, message):
     answer = client_of(two_hospitals.a.admin).post(f"{PEOPLE}add/", fields)
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert message in answer.text
     assert not User.objects.filter(email="n@example.org").exists()
 
@@ -114,7 +114,7 @@ def test_wrong_entry_is_answered_with_what_is_wrong(two_hospitals, client_of, fi
 def test_member_is_added_once(two_hospitals, client_of):
     fields = {"name": "Again", "email": two_hospitals.a.staff.email, "roles": ["staff"]}
     answer = client_of(two_hospitals.a.admin).post(f"{PEOPLE}add/", fields)
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert "already belongs to the hospital" in answer.text
 
 
@@ -199,7 +199,7 @@ def test_last_active_admin_stays(two_hospitals, client_of):
     # An admin who can't sign in doesn't count as one.
     make_member(hospital, Role.HOSPITAL_ADMIN, is_active=False)
     refused = session.post(page, {"name": "A", "roles": ["staff"]})
-    assert refused.status_code == 400
+    assert refused.status_code == 422
     assert "last active admin" in refused.text
     assert "last active admin" in session.post(f"{page}deactivate/", follow=True).text
     membership.refresh_from_db()
@@ -273,7 +273,7 @@ def test_password_change_ends_other_sessions_and_keeps_this_one(client_of):
     here, elsewhere = client_of(user), client_of(user)
     own = "another long password"
     wrong = {"old_password": "wrong", "new_password1": own, "new_password2": own}
-    assert here.post("/accounts/password/", wrong).status_code == 400
+    assert here.post("/accounts/password/", wrong).status_code == 422
     weak = {"old_password": PASSWORD, "new_password1": "short", "new_password2": "short"}
     assert "at least 10 characters" in here.post("/accounts/password/", weak).text
 

@@ -1,0 +1,64 @@
+"""Is the service alive, and can it work? For load balancers and people on call; nothing private."""
+
+import logging
+from collections.abc import Callable
+from functools import cache
+
+import pymongo
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
+
+from accounts.access import public
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 2
+
+
+@public
+@require_safe
+@never_cache
+def alive(request: HttpRequest) -> HttpResponse:
+    """Say that this process answers. Asks no other part, so that it isn't restarted for them."""
+    return HttpResponse("alive\n", content_type="text/plain")
+
+
+@public
+@require_safe
+@never_cache
+def ready(request: HttpRequest) -> JsonResponse:
+    """Say whether MongoDB and Redis answer: 200 when both do, else 503 and which doesn't."""
+    parts = {"mongo": _answers(_ping_mongo), "redis": _answers(_ping_redis)}
+    state = {part: "ok" if answers else "not ok" for part, answers in parts.items()}
+    return JsonResponse(state, status=200 if all(parts.values()) else 503)
+
+
+def _answers(ping: Callable[[], object]) -> bool:
+    try:
+        ping()
+    except (DatabaseError, PyMongoError, RedisError, OSError) as error:
+        log.warning("not_ready ping=%s error=%s", ping.__name__, type(error).__name__)
+        return False
+    return True
+
+
+def _ping_mongo() -> None:
+    with pymongo.timeout(PATIENCE_S):
+        connection.database.command("ping")
+
+
+def _ping_redis() -> None:
+    _redis().ping()
+
+
+@cache
+def _redis() -> redis.Redis:
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S
+    )
