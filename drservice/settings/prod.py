@@ -15,11 +15,19 @@ def _require(name: str, cure: str) -> None:
         raise ImproperlyConfigured(f"{name} is not set. {cure}")
 
 
+def _is_weak(key: str) -> bool:
+    return (
+        len(key) < MIN_SECRET_KEY_CHARACTERS
+        or len(set(key)) < MIN_DISTINCT_CHARACTERS
+        or key.startswith("django-insecure-")
+    )
+
+
 _require("MONGODB_URI", "Set it to the replica set's address; production has no embedded mongod.")
 _require("REDIS_URL", "Set it to the Redis server's address; production has no embedded redis.")
 _require("ALLOWED_HOSTS", "Set it to the host names of the service, separated by commas.")
 _require("SECRET_KEY", "Set it to 50 random characters or more, and keep it out of the repository.")
-if len(SECRET_KEY) < MIN_SECRET_KEY_CHARACTERS or len(set(SECRET_KEY)) < MIN_DISTINCT_CHARACTERS:
+if _is_weak(SECRET_KEY):
     raise ImproperlyConfigured(
         "SECRET_KEY is too weak: use at least 50 characters, at random, for instance from "
         "`python -c 'import secrets; print(secrets.token_urlsafe(64))'`."
@@ -28,6 +36,8 @@ if "*" in ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS is *: name the host names of the service instead.")
 
 SECURE_SSL_REDIRECT = True
+# Probes come from inside the network, past the proxy that speaks HTTPS; they hear "ok" or not.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_HSTS_SECONDS = 365 * 24 * 3600
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
