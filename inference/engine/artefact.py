@@ -24,8 +24,7 @@ from inference.engine.architectures import GradingNetwork, build_network
 from inference.engine.errors import ArtefactInvalid, SpecInvalid
 from inference.engine.head import ordered_logits
 from inference.engine.schemas import GRADES, OperatingPoint, Preprocessing
-from inference.engine.synthetic import draw_fundus
-from inference.engine.transforms import band_to_images, check_spec, photo_to_band
+from inference.engine.transforms import band_to_images, check_spec, field_mask
 
 FORMAT = 1
 WEIGHTS, MANIFEST, CARD = "weights.safetensors", "manifest.json", "MODEL_CARD.md"
@@ -55,7 +54,7 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class TestVector:
-    """A drawn eye and the logits that these weights give for it."""
+    """A drawn picture and the logits that these weights give for it."""
 
     __test__ = False  # not a pytest class
 
@@ -132,9 +131,21 @@ def weights_sha256(directory: Path) -> str:
 
 
 def test_images(seed: int, spec: Preprocessing) -> np.ndarray:
-    """Draw the test vector's eye and preprocess it. Returns [1, 3, h, w] float32."""
-    photo = draw_fundus(seed, grade=2, size_px=(512, 512))
-    return band_to_images(photo_to_band(photo, spec)[None], spec).numpy()
+    """Draw the test vector's picture and preprocess it. Returns [1, 3, h, w] float32.
+
+    The picture is a sum of waves from a seed, in numpy alone, so that no library's way of drawing
+    or resizing can ever make an old model look broken.
+    """
+    random = np.random.RandomState(seed)  # its stream is frozen for ever; default_rng's is not
+    width, height = spec.size_px
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    light = np.full((height, width, 3), 120.0)
+    for wave in range(24):
+        across, down, phase = random.uniform(-1, 1, 3) * (2 + wave, 2 + wave, np.pi)
+        tint = random.uniform(4, 14, 3)
+        light += np.sin(2 * np.pi * (across * x + down * y) + phase)[:, :, None] * tint
+    band = np.clip(light, 0, 255).astype(np.uint8) * field_mask(spec)[:, :, None]
+    return band_to_images(band[None], spec).numpy()
 
 
 test_images.__test__ = False  # not a pytest function

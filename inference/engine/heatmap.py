@@ -11,6 +11,7 @@ from PIL import Image
 
 MAX_EDGE_PX = 640  # the overlay is smooth: more pixels would only make it heavy
 MAX_ALPHA = 170
+FULL_COLOUR_LOGITS = 4.0  # what is weaker stays pale: a healthy eye must not glow
 
 # From nothing over amber to red: value 0, 1/3, 2/3, 1.
 COLOURS = np.array([[255, 200, 60], [255, 170, 40], [250, 90, 30], [200, 20, 30]], np.float32)
@@ -31,7 +32,7 @@ def heatmap_png(
     """Lay what raised the score over the displayed frame. Returns a transparent PNG, no EXIF.
 
     activation: [h, w] float32; box: the graded part in the frame's pixels; field: [H, W] uint8,
-    1 where the network saw the eye. Only positive evidence is coloured, relative to its maximum.
+    1 where the network saw the eye. Only evidence for the disease is coloured.
     """
     scale = min(1.0, MAX_EDGE_PX / max(frame_px))
     frame = tuple(max(1, round(edge * scale)) for edge in frame_px)
@@ -39,7 +40,7 @@ def heatmap_png(
     size = (max(1, right - left), max(1, bottom - top))
 
     heat = np.maximum(activation, 0)
-    heat = heat / heat.max() if heat.max() > 0 else heat
+    heat = heat / max(float(heat.max()), FULL_COLOUR_LOGITS)
     smooth = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
     seen = np.asarray(Image.fromarray(field * 255).resize(size, Image.Resampling.BILINEAR)) / 255
 

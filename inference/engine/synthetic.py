@@ -21,7 +21,7 @@ OPTIC_RADIUS = 0.13
 LESIONS_BY_GRADE = {
     # microaneurysms, haemorrhages, exudate clusters, cotton-wool spots, new-vessel tufts
     0: (0, 0, 0, 0, 0),
-    1: (6, 0, 0, 0, 0),
+    1: (4, 0, 0, 0, 0),
     2: (24, 10, 4, 1, 0),
     3: (45, 38, 5, 5, 0),
     4: (40, 30, 4, 5, 4),
@@ -210,7 +210,7 @@ def _lesions(photo: Image.Image, scene: _Scene, grade: int) -> Image.Image:
     for _ in range(wool):
         _wool(pale, scene, _place(scene, 0.3, 0.85))
     for _ in range(aneurysms):
-        radius = scene.random.uniform(0.005, 0.010)
+        radius = scene.random.uniform(0.004, 0.009)
         _ellipse(dark, scene, _place(scene, 0.12, 0.9), radius, radius, 200)
     for _ in range(haemorrhages):
         _blot(dark, scene, _place(scene, 0.18, 0.9), scene.random.uniform(0.014, 0.036))

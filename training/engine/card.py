@@ -90,7 +90,7 @@ def _training(manifest: Manifest) -> str:
         f"{told['epochs_done']} of {config['epochs']} epochs from random weights, balance "
         f"`{config['balance']}`, lesions painted on up to {config['painted_share']:.0%} of the "
         f"healthy eyes shown, falling to none, seed {config['seed']}. "
-        "No weights from elsewhere were used."
+        f"No weights from elsewhere were used. {told['note']}"
     )
 
 

@@ -30,8 +30,11 @@ def ship_run(
     version: str,
     sensitivity_target: float = 0.95,
     stored_dtype: str = "float16",
+    note: str = "",
 ) -> Manifest:
     """Save a run's averaged network as an artefact with its card.
+
+    `note` tells on the card what was unusual about the run.
 
     Pre-state: the run has done at least one epoch; `directory` is absent or empty.
     """
@@ -68,6 +71,7 @@ def ship_run(
             "eyes": len(learned_from),
             "epochs_done": run.epoch,
             "history": run.history,
+            "note": note,
         },
         metrics=metrics,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

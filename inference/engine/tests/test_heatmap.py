@@ -54,7 +54,7 @@ def test_map_changes_when_the_weights_are_randomised(network):
 
 def test_png_covers_the_frame_and_marks_the_hot_place():
     activation = np.zeros((6, 8), np.float32)
-    activation[1, 6] = 3.0
+    activation[1, 6] = 9.0
     spec = Preprocessing()
     png = heatmap_png(
         activation, box=(500, 100, 1300, 700), frame_px=(2000, 800), field=field_mask(spec)
@@ -79,3 +79,16 @@ def test_png_without_evidence_is_see_through():
         field=field_mask(Preprocessing()),
     )
     assert not np.asarray(Image.open(io.BytesIO(png)))[:, :, 3].any()
+
+
+def test_weak_evidence_is_paler_than_strong():
+    def strongest(logits):
+        png = heatmap_png(
+            np.full((6, 8), logits, np.float32),
+            box=(0, 0, 400, 300),
+            frame_px=(400, 300),
+            field=field_mask(Preprocessing()),
+        )
+        return int(np.asarray(Image.open(io.BytesIO(png)))[:, :, 3].max())
+
+    assert strongest(0.4) < strongest(2.0) < strongest(4.0) == strongest(20.0)

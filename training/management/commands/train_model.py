@@ -28,6 +28,7 @@ class Command(BaseCommand):
         parser.add_argument("--ship", type=Path, help="folder to save the finished model to")
         parser.add_argument("--model-name", help="name on the card; default dr-<architecture>")
         parser.add_argument("--model-version", default="1")
+        parser.add_argument("--note", default="", help="what was unusual, for the card")
         parser.add_argument("--minutes", type=float, help="stop after the epoch this falls in")
         parser.add_argument(
             "--architecture", choices=list(ARCHITECTURES), default=DEFAULT_ARCHITECTURE
@@ -62,6 +63,7 @@ class Command(BaseCommand):
                 directory=options["ship"],
                 name=options["model_name"] or f"dr-{config.architecture}",
                 version=options["model_version"],
+                note=options["note"],
             )
         except (TrainingError, EngineError) as error:
             raise CommandError(str(error)) from error
