@@ -1,15 +1,27 @@
 """Image bytes in MongoDB GridFS behind Django's Storage API: replicated with the records."""
 
-from collections.abc import Iterator
-from io import BytesIO
-
 import gridfs
-from django.core.files.base import ContentFile, File
+from django.core.files.base import File
 from django.core.files.storage import Storage
 from django.db import connection
 from django.utils.deconstruct import deconstructible
 
 CHUNK_BYTES = 1 << 20
+
+
+class StoredFile(File):
+    """A stored file that is fetched chunk by chunk while it is read, and can't be written."""
+
+    DEFAULT_CHUNK_SIZE = CHUNK_BYTES
+
+    @property
+    def size(self) -> int:
+        return self.file.length
+
+    def open(self, mode: str | None = None, *args, **kwargs) -> "StoredFile":
+        _require_reading(mode or "rb")
+        self.seek(0)
+        return self
 
 
 @deconstructible
@@ -27,19 +39,16 @@ class GridFSStorage(Storage):
             connection.database, bucket_name=self.bucket_name, chunk_size_bytes=CHUNK_BYTES
         )
 
-    def _open(self, name: str, mode: str = "rb") -> File:
-        if mode != "rb":
-            raise ValueError("Stored images are read-only; open them with mode 'rb'.")
+    def _open(self, name: str, mode: str = "rb") -> StoredFile:
+        _require_reading(mode)
         try:
-            stream = self._bucket().open_download_stream_by_name(name)
+            return StoredFile(self._bucket().open_download_stream_by_name(name), name)
         except gridfs.NoFile as error:
             raise FileNotFoundError(f"No stored file has the name {name}.") from error
-        return ContentFile(stream.read(), name=name)
 
     def _save(self, name: str, content: File) -> str:
-        source = content.file if hasattr(content, "file") else BytesIO(content.read())
-        source.seek(0)
-        self._bucket().upload_from_stream(name, source)
+        content.seek(0)
+        self._bucket().upload_from_stream(name, content)
         return name
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
@@ -47,18 +56,24 @@ class GridFSStorage(Storage):
         return name
 
     def exists(self, name: str) -> bool:
-        return next(self._files(name), None) is not None
+        return bool(self._files(name))
 
     def size(self, name: str) -> int:
-        found = next(self._files(name), None)
-        if found is None:
+        files = self._files(name)
+        if not files:
             raise FileNotFoundError(f"No stored file has the name {name}.")
-        return found.length
+        return files[0].length
 
     def delete(self, name: str) -> None:
         bucket = self._bucket()
         for found in self._files(name):
             bucket.delete(found._id)
 
-    def _files(self, name: str) -> Iterator[gridfs.GridOut]:
-        return iter(self._bucket().find({"filename": name}))
+    def _files(self, name: str) -> list[gridfs.GridOut]:
+        """Return what is stored under a name, newest first: as reading by name sees it."""
+        return list(self._bucket().find({"filename": name}).sort("uploadDate", -1))
+
+
+def _require_reading(mode: str) -> None:
+    if mode != "rb":
+        raise ValueError("Stored images are read-only; open them with mode 'rb'.")

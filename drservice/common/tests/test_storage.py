@@ -1,0 +1,106 @@
+"""Photographs in GridFS: every byte back, in pieces, and no way to them but the storage."""
+
+import hashlib
+import random
+from io import BytesIO
+
+import pytest
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import default_storage, storages
+from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
+
+from drservice.common.storage import CHUNK_BYTES, GridFSStorage
+
+pytestmark = pytest.mark.django_db
+
+BYTES = random.Random(20).randbytes(8 * CHUNK_BYTES + 3)
+
+
+def test_storage_is_the_default_one():
+    assert isinstance(storages["default"], GridFSStorage)
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 8 * CHUNK_BYTES + 3])
+def test_file_comes_back_byte_for_byte_whole_and_in_chunks(size):
+    content = BYTES[:size]
+    name = default_storage.save(f"sizes/{size}", ContentFile(content))
+    assert name == f"sizes/{size}"
+    assert default_storage.exists(name)
+    assert default_storage.size(name) == size
+    with default_storage.open(name) as stored:
+        assert stored.size == len(stored) == size
+        assert stored.read() == content
+        chunks = list(stored.chunks())
+        assert b"".join(chunks) == content
+        assert max(map(len, chunks), default=0) <= CHUNK_BYTES
+        assert stored.open().read(5) == content[:5]
+        stored.seek(size // 2)
+        assert stored.read() == content[size // 2 :]
+
+
+def temporary_upload() -> TemporaryUploadedFile:
+    upload = TemporaryUploadedFile("a.jpg", "image/jpeg", len(BYTES), None)
+    upload.write(BYTES)
+    return upload
+
+
+@pytest.mark.parametrize(
+    "make_upload",
+    [
+        temporary_upload,
+        lambda: SimpleUploadedFile("a.jpg", BYTES),
+        lambda: File(BytesIO(BYTES), "a.jpg"),
+    ],
+)
+def test_upload_is_stored_from_its_start(make_upload):
+    with make_upload() as upload:
+        upload.seek(7)
+        default_storage.save("upload", upload)
+    with default_storage.open("upload") as stored:
+        default_storage.save("copy", stored)
+    with default_storage.open("copy") as copy:
+        assert hashlib.sha256(copy.read()).digest() == hashlib.sha256(BYTES).digest()
+
+
+def test_upload_that_breaks_leaves_nothing_behind():
+    class Broken(ContentFile):
+        def read(self, *args):
+            if self.tell() >= 2 * CHUNK_BYTES:
+                raise OSError("the line is dead")
+            return super().read(*args)
+
+    with pytest.raises(OSError, match="the line is dead"):
+        default_storage.save("broken", Broken(BYTES))
+    assert not default_storage.exists("broken")
+    assert default_storage._bucket()._chunks.find_one() is None
+
+
+def test_missing_name_is_a_missing_file():
+    with pytest.raises(FileNotFoundError, match="No stored file has the name nowhere"):
+        default_storage.open("nowhere")
+    with pytest.raises(FileNotFoundError, match="No stored file has the name nowhere"):
+        default_storage.size("nowhere")
+    assert not default_storage.exists("nowhere")
+    default_storage.delete("nowhere")
+
+
+def test_deleted_file_is_gone_with_all_its_bytes():
+    for content in (b"first", b"second, longer"):
+        default_storage.save("twice", ContentFile(content))
+    assert default_storage.size("twice") == len(b"second, longer")
+    assert default_storage.open("twice").read() == b"second, longer"
+    default_storage.delete("twice")
+    assert not default_storage.exists("twice")
+    assert default_storage._bucket()._chunks.find_one() is None
+
+
+def test_stored_file_is_read_only_and_has_no_address():
+    default_storage.save("kept", ContentFile(b"kept"))
+    with pytest.raises(ValueError, match="read-only"):
+        default_storage.open("kept", "wb")
+    with pytest.raises(ValueError, match="read-only"):
+        default_storage.open("kept").open("r+b")
+    with pytest.raises(NotImplementedError):
+        default_storage.url("kept")
+    with pytest.raises(NotImplementedError):
+        default_storage.listdir("")
