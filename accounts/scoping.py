@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from bson import ObjectId
 from django.db import models
-from django_mongodb_backend.managers import MongoManager
+from django.db.models.manager import BaseManager
+from django_mongodb_backend.queryset import MongoQuerySet
 
 from drservice.common.errors import ServiceFault
 
@@ -34,10 +35,18 @@ class Scope:
     reason: str = ""
 
     def narrow(self, mongo_filter: dict) -> dict:
-        """Return a MongoDB filter that can only match documents of this scope."""
+        """Return a MongoDB filter that can only match documents of this scope.
+
+        Raises ScopeError when the filter asks for another hospital.
+        """
         if self.hospital_id is None:
             return mongo_filter
-        return {"hospital_id": self.hospital_id, **mongo_filter}
+        if not self.holds(mongo_filter.get("hospital_id", self.hospital_id)):
+            raise ScopeError("A record of another hospital")
+        return {**mongo_filter, "hospital_id": self.hospital_id}
+
+    def holds(self, hospital_id: ObjectId) -> bool:
+        return self.hospital_id is None or self.hospital_id == hospital_id
 
 
 _scope: ContextVar[Scope | None] = ContextVar("hospital_scope", default=None)
@@ -72,7 +81,24 @@ def current_scope(what: str = "A record") -> Scope:
     return scope
 
 
-class ScopedManager(MongoManager):
+class ScopedQuerySet(MongoQuerySet):
+    def _insert(self, objs, *args, **kwargs):
+        """Insert documents, of which none may belong to a hospital outside the open scope."""
+        scope = current_scope(self.model.__name__)
+        if not all(scope.holds(one.hospital_id) for one in objs):
+            raise ScopeError(f"{self.model.__name__} of another hospital")
+        return super()._insert(objs, *args, **kwargs)
+
+    _insert.alters_data = True
+    _insert.queryset_only = False
+
+    def raw_aggregate(self, pipeline: list[dict], using: str | None = None):
+        """Run an aggregation that begins with the documents of the open scope alone."""
+        scope = current_scope(self.model.__name__)
+        return super().raw_aggregate([{"$match": scope.narrow({})}, *pipeline], using=using)
+
+
+class ScopedManager(BaseManager.from_queryset(ScopedQuerySet)):
     """A manager whose every queryset is narrowed to the open scope."""
 
     def get_queryset(self):
