@@ -133,15 +133,18 @@ class PhotographFinding:
 
     @property
     def severity(self) -> int | None:
-        """The grade that decides: never milder than what the flags stand for."""
+        """The grade that decides: either flag refers; together with a likely grade it is urgent.
+
+        The sight-threatening flag alone is no alarm: tuned to miss little in a rare condition, it
+        is up in many eyes that need a referral at most.
+        """
         if self.grade is None:
             return None
-        flagged = 0
-        if self.referable:
-            flagged = EyeState.MODERATE
-        if self.vision_threatening:
-            flagged = EyeState.SEVERE
-        return max(self.grade, flagged)
+        if self.vision_threatening and self.grade >= EyeState.MODERATE:
+            return max(self.grade, EyeState.SEVERE)
+        if self.referable or self.vision_threatening:
+            return max(self.grade, EyeState.MODERATE)
+        return self.grade
 
 
 def eye_state(photographs: list[PhotographFinding]) -> EyeState:

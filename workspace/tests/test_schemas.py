@@ -125,7 +125,9 @@ DISC = Field.DISC
         ([photograph(None), photograph(4, DISC)], EyeState.PROLIFERATIVE),
         # The flags of the operating point count more than the likeliest grade.
         ([photograph(0, referable=True)], EyeState.MODERATE),
-        ([photograph(1, referable=True, vision_threatening=True)], EyeState.SEVERE),
+        ([photograph(0, vision_threatening=True)], EyeState.MODERATE),
+        ([photograph(1, referable=True, vision_threatening=True)], EyeState.MODERATE),
+        ([photograph(2, referable=True, vision_threatening=True)], EyeState.SEVERE),
         ([photograph(4, referable=True)], EyeState.PROLIFERATIVE),
         ([photograph(0, DISC, referable=True)], EyeState.MODERATE),
     ],
