@@ -112,7 +112,7 @@ def load_artefact(directory: Path) -> Artefact:
     try:
         manifest, vector = _parse(told)
         check_spec(manifest.preprocessing)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArtefactInvalid(f"The manifest is incomplete or wrong: {error!r}.", CURE) from error
     except SpecInvalid as error:
         raise ArtefactInvalid(error.problem, error.cure) from error

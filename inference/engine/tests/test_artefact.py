@@ -60,6 +60,7 @@ def test_missing_file_is_refused_by_name(copy, name):
         {"operating_point": {}},
         {"preprocessing": {"operations": ["rotate"]}},
         {"test_vector": None},
+        {"preprocessing": None},
     ],
 )
 def test_manifest_that_does_not_fit_is_refused(copy, changes):
