@@ -60,8 +60,9 @@ def _limit_session(request: HttpRequest) -> None:
 
 
 def _is_click(request: HttpRequest) -> bool:
-    # An open page listens for events by itself; that alone doesn't show that anybody is there.
-    return request.headers.get("Accept") != "text/event-stream"
+    # An open page listens for events and refreshes itself; neither shows that anybody is there.
+    listens = request.headers.get("Accept") == "text/event-stream"
+    return not listens and "X-Background" not in request.headers
 
 
 def _scope_for(membership: Membership | None):

@@ -1,0 +1,86 @@
+"""What platform operators do from the command line."""
+
+import re
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from accounts.models import Hospital, User
+from accounts.selectors import memberships_of
+from accounts.tests.factories import make_hospital, make_user
+from accounts.views import OPERATOR_COMMANDS
+
+
+def run(capsys, *words: str) -> str:
+    call_command(*words)
+    return capsys.readouterr().out
+
+
+@pytest.mark.django_db
+def test_hospital_is_made_with_an_admin_who_can_sign_in(capsys, client):
+    words = ["hospital_create", "Lake Clinic", "--admin-email", "Ada@lake.example"]
+    out = run(capsys, *words, "--admin-name", "Ada Lake")
+    password = re.search(r"already: (\S+)", out)[1]
+    answer = client.post("/accounts/sign-in/", {"email": "ada@lake.example", "password": password})
+    assert answer.status_code == 302
+    [membership] = memberships_of(User.objects.get(email="ada@lake.example"))
+    assert membership.hospital.name == "Lake Clinic"
+    assert membership.roles == ["hospital_admin"]
+
+    with pytest.raises(CommandError, match="already exists"):
+        run(capsys, *words, "--admin-name", "Ada Lake")
+
+
+@pytest.mark.django_db
+def test_hospital_with_a_bad_admin_is_not_made(capsys):
+    words = ["hospital_create", "Lake Clinic", "--admin-email", "nothing", "--admin-name", "Ada"]
+    with pytest.raises(CommandError, match="valid email"):
+        run(capsys, *words)
+    assert not Hospital.objects.exists()
+
+
+@pytest.mark.django_db
+def test_hospital_closes_and_opens_again(capsys):
+    hospital = make_hospital("Lake Clinic")
+    assert run(capsys, "hospital_close", "Lake Clinic") == "Lake Clinic is closed.\n"
+    hospital.refresh_from_db()
+    assert not hospital.is_active
+    assert (
+        run(capsys, "hospital_close", "Lake Clinic", "--reopen") == "Lake Clinic is open again.\n"
+    )
+    hospital.refresh_from_db()
+    assert hospital.is_active
+    with pytest.raises(CommandError, match=r"no hospital with this name. There are: Lake Clinic"):
+        run(capsys, "hospital_close", "Lake")
+
+
+@pytest.mark.django_db
+def test_forgotten_password_is_reset_and_must_be_changed(capsys, client):
+    user = make_user(email="ada@lake.example")
+    password = re.search(
+        r"signs in with: (\S+)", run(capsys, "password_reset", "ADA@lake.example")
+    )[1]
+    fields = {"email": user.email, "password": password}
+    assert client.post("/accounts/sign-in/", fields, follow=True).redirect_chain[-1][0] == (
+        "/accounts/password/"
+    )
+    with pytest.raises(CommandError, match="Nobody has an account"):
+        run(capsys, "password_reset", "nobody@lake.example")
+
+
+@pytest.mark.django_db
+def test_operator_is_made_by_djangos_own_command(monkeypatch):
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "a long password 1")
+    call_command("createsuperuser", "--noinput", "--email", "op@lake.example", "--name", "Op")
+    operator = User.objects.get(email="op@lake.example")
+    assert operator.is_operator
+    assert operator.check_password("a long password 1")
+
+
+@pytest.mark.parametrize("command", OPERATOR_COMMANDS)
+def test_command_on_the_operators_page_exists(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        call_command(command, "--help")
+    assert ended.value.code == 0
+    assert command in capsys.readouterr().out

@@ -1,0 +1,39 @@
+"""Alive asks nobody; ready asks MongoDB and Redis and says which doesn't answer."""
+
+import pytest
+from pymongo import MongoClient
+
+from drservice import health
+
+NOWHERE = "127.0.0.1:1"
+
+
+def test_alive_answers_without_a_database(client):
+    answer = client.get("/healthz")
+    assert (answer.status_code, answer.text) == (200, "alive\n")
+    assert client.post("/healthz").status_code == 405
+
+
+@pytest.mark.django_db
+def test_ready_says_so_part_by_part(client):
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json() == {"mongo": "ok", "redis": "ok"}
+    assert "no-store" in answer["Cache-Control"]
+
+
+@pytest.mark.django_db
+def test_ready_names_the_part_that_does_not_answer(client, settings, monkeypatch):
+    health._redis.cache_clear()
+    settings.REDIS_URL = f"redis://:hush@{NOWHERE}/0"
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {"mongo": "ok", "redis": "not ok"}
+    health._redis.cache_clear()
+
+    with MongoClient(NOWHERE, serverSelectionTimeoutMS=200) as nowhere:
+        monkeypatch.setattr(health, "_ping_mongo", lambda: nowhere.admin.command("ping"))
+        answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["mongo"] == "not ok"
+    health._redis.cache_clear()
