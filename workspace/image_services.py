@@ -23,6 +23,18 @@ ALREADY_THERE = "This very photograph is in the case already; it was not added t
 NOT_EDITABLE = "This case takes no changes any more. Reload the page to see where it stands."
 
 
+class PhotographInAnotherCase(PhotographRefused):
+    """Another case of the hospital has these very bytes: most likely this is the wrong patient."""
+
+    def __init__(self, other: Case) -> None:
+        super().__init__(
+            "in_another_case",
+            f"This very photograph is in case {other.reference} already. Check that you have the "
+            "right patient; if that case is the wrong one, take it out there first.",
+        )
+        self.other = other
+
+
 @dataclass(frozen=True)
 class AddedImage:
     """A photograph that is in the case now. `note` is empty unless there is something to say."""
@@ -96,11 +108,7 @@ def _image_with(case: Case, sha256: str) -> EyeImage | None:
 def _refuse_foreign_bytes(case: Case, sha256: str) -> None:
     other = Case.objects.with_image(sha256=sha256, other_than=case.pk)
     if other is not None:
-        raise PhotographRefused(
-            "in_another_case",
-            f"This very photograph is in case {other.reference} already. Check that you have the "
-            "right patient; if that case is the wrong one, take it out there first.",
-        )
+        raise PhotographInAnotherCase(other)
 
 
 def _refuse_too_many(case: Case) -> None:

@@ -109,7 +109,15 @@
     row.querySelector("progress").remove();
     row.classList.add(`upload-${result.status}`);
     words.textContent = result.message || "Added";
+    if (result.case_url) words.append(" ", linkTo(result.case_url));
     if (result.status === "added") setTimeout(() => row.remove(), 4000);
+  }
+
+  function linkTo(url) {
+    const link = document.createElement("a");
+    link.href = url;
+    link.textContent = "Open that case";
+    return link;
   }
 
   function refresh() {

@@ -153,6 +153,20 @@ def test_photographs_come_back_as_they_went_in_or_not_at_all(two_hospitals, clie
     results = answer.json()["results"]
     assert [result["status"] for result in results] == ["added", "known", "refused"]
     key = results[0]["key"]
+    client.post(url("case-create", make_patient(two_hospitals.a.hospital).pk))
+    with hospital_scope(two_hospitals.a.hospital.pk):
+        other = Case.objects.exclude(pk=case.pk).get()
+    answer = client.post(
+        url("case-image-add", other.pk),
+        {"files": [upload("x_OD.tif", content)]},
+        headers={"Accept": "application/json"},
+    )
+    assert answer.status_code == 422
+    refusal = answer.json()["results"][0]
+    assert (refusal["code"], refusal["case_url"]) == (
+        "in_another_case",
+        url("case-detail", case.pk),
+    )
 
     original = client.get(url("image-original", case.pk, key))
     assert original.content == content
@@ -168,7 +182,8 @@ def test_photographs_come_back_as_they_went_in_or_not_at_all(two_hospitals, clie
         assert client.get(url(name, case.pk, key)).content.startswith(b"\xff\xd8")
     assert client.get(url("image-heatmap", case.pk, key)).status_code == 404
 
-    image = only(Case, two_hospitals.a.hospital).images[0]
+    with hospital_scope(two_hospitals.a.hospital.pk):
+        image = Case.objects.get(pk=case.pk).images[0]
     default_storage.delete(image.original)
     default_storage.save(image.original, ContentFile(content + b"altered"))
     altered = client.get(url("image-original", case.pk, key))

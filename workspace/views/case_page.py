@@ -90,11 +90,23 @@ class EyeResult:
 
     @property
     def referable(self) -> bool:
-        return self.severity is not None and self.severity >= EyeState.MODERATE
+        return self._decided(EyeState.MODERATE) or any(one.grading.referable for one in self.images)
 
     @property
     def vision_threatening(self) -> bool:
-        return self.severity is not None and self.severity >= EyeState.SEVERE
+        """Whether sight may be threatened: the grade says so, or the flag doesn't rule it out."""
+        flagged = any(image.grading.vision_threatening for image in self.images)
+        return flagged or self._decided(EyeState.SEVERE)
+
+    @property
+    def vision_threatening_words(self) -> str:
+        if not self.vision_threatening:
+            return "Not sight-threatening"
+        likely = self._decided(EyeState.SEVERE)
+        return "Sight-threatening" if likely else "Sight-threatening can't be ruled out"
+
+    def _decided(self, least: EyeState) -> bool:
+        return self.severity is not None and self.severity >= least
 
 
 def case_context(case: Case) -> dict:

@@ -18,7 +18,7 @@ from workspace.services import case_amend
 from workspace.services import case_cancel as cancel_case
 from workspace.services import case_submit as submit_case
 from workspace.views.case_page import case_context, case_status
-from workspace.views.pages import list_page
+from workspace.views.pages import UNLISTED_CASE_FIELDS, list_page
 
 FILTER_LABELS = {
     "": "All",
@@ -43,12 +43,13 @@ def home(request: HttpRequest) -> HttpResponse:
 def case_list(request: HttpRequest) -> HttpResponse:
     state = request.GET.get("state", "")
     state = state if state in FILTER_LABELS else ""
+    cases = list_cases(state=state).defer(*UNLISTED_CASE_FIELDS)
     context = {
         "section": "cases",
         "state": state,
         "state_label": FILTER_LABELS[state],
         "filters": FILTER_LABELS,
-        "page": list_page(request, list_cases(state=state)),
+        "page": list_page(request, cases),
     }
     return render(request, "workspace/case_list.html", context)
 

@@ -9,6 +9,7 @@ from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_POST, require_safe
 
@@ -17,10 +18,10 @@ from accounts.permissions import Capability
 from drservice.common.errors import ServiceFault
 from workspace.access import access_case, access_image
 from workspace.forms import ImageLabelForm
+from workspace.image_services import PhotographInAnotherCase, thumbnail_name
 from workspace.image_services import image_add as add_image
 from workspace.image_services import image_label as label_image
 from workspace.image_services import image_remove as remove_image
-from workspace.image_services import thumbnail_name
 from workspace.intake import field_guess, laterality_guess
 from workspace.models import Case, EyeImage
 from workspace.schemas import Field, Laterality
@@ -65,13 +66,7 @@ def _add(request: HttpRequest, case: Case, file: UploadedFile) -> dict:
             field=field if field in Field else Field.MACULA,
         )
     except ServiceFault as fault:
-        # The name goes back to the person who sent it, and nowhere else.
-        return {
-            "name": file.name,
-            "status": "refused",
-            "code": getattr(fault, "code", "conflict"),
-            "message": fault.message,
-        }
+        return _refusal(file.name, fault)
     return {
         "name": file.name,
         "status": "known" if added.note else "added",
@@ -81,6 +76,15 @@ def _add(request: HttpRequest, case: Case, file: UploadedFile) -> dict:
         "field": added.image.field,
         "sha256": added.image.sha256,
     }
+
+
+def _refusal(name: str, fault: ServiceFault) -> dict:
+    """Say why a file was refused. Its name goes back to the sender and nowhere else."""
+    code = getattr(fault, "code", "conflict")
+    refusal = {"name": name, "status": "refused", "code": code, "message": fault.message}
+    if isinstance(fault, PhotographInAnotherCase):
+        refusal["case_url"] = reverse("workspace:case-detail", args=[fault.other.pk])
+    return refusal
 
 
 def _html_answer(request: HttpRequest, case: Case, results: list[dict]) -> HttpResponse:

@@ -7,6 +7,8 @@ from django.http import HttpRequest
 
 PAGE_SIZE = 25
 LAST_PAGE = 10_000
+# What no row of a list of cases shows, and what takes most of the time to read.
+UNLISTED_CASE_FIELDS = ("images", "history", "notes")
 
 
 @dataclass(frozen=True)

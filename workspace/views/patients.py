@@ -16,7 +16,7 @@ from workspace.patient_services import patient_update as update_patient
 from workspace.selectors import cases_of_patient
 from workspace.selectors import patient_list as list_patients
 from workspace.services import case_start
-from workspace.views.pages import list_page
+from workspace.views.pages import UNLISTED_CASE_FIELDS, list_page
 
 MAX_SEARCH = 80
 NEWEST_CASES = 50
@@ -82,7 +82,7 @@ def patient_detail(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     context = {
         "section": "patients",
         "patient": patient,
-        "cases": cases_of_patient(patient.pk)[:NEWEST_CASES],
+        "cases": cases_of_patient(patient.pk).defer(*UNLISTED_CASE_FIELDS)[:NEWEST_CASES],
     }
     return render(request, "workspace/patient_detail.html", context)
 

@@ -1,0 +1,42 @@
+// What every page does beyond htmx: close open menus, and listen for events only while seen.
+"use strict";
+
+(() => {
+  document.addEventListener("click", (event) => {
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
+
+  // A browser keeps six connections to one server. Without this, six forgotten tabs that listen
+  // for events would leave none for the seventh.
+  const sources = new Set();
+
+  window.htmx.createEventSource = (url) => {
+    const source = new EventSource(url);
+    sources.add(source);
+    source.addEventListener("done", () => sources.delete(source));
+    return source;
+  };
+
+  document.addEventListener("visibilitychange", () => {
+    for (const source of [...sources]) {
+      if (document.hidden) {
+        source.close();
+      } else if (source.readyState === EventSource.CLOSED) {
+        // The extension connects again by itself when it hears of an error; the server then sends
+        // at once what has changed meanwhile.
+        sources.delete(source);
+        source.onerror(new Event("error"));
+      }
+    }
+  });
+})();
