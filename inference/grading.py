@@ -2,12 +2,14 @@
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
@@ -80,73 +82,76 @@ class WorkInHand:
         return len(self._works)
 
 
-def execute_case(case_pk: str, *, worker: str, models: ModelKeeper, in_hand: WorkInHand) -> None:
-    """Claim, grade and complete one case, all of it with one model.
+class CaseGrader:
+    """Grade cases with whatever model is served, one call of `execute_case` a case."""
 
-    Pre-state: any; only a QUEUED case, or one whose lease is over, is taken. Post-state: GRADED;
-    or QUEUED again with a reason after an error, FAILED after the last one; or whatever another
-    worker made of it, if the lease was lost. Raises ModelUnavailable before anything is claimed.
-    """
-    with models.in_use() as model:
-        case = case_claim(case_pk=case_pk, worker=worker)
-        if case is None:
+    def __init__(self, *, worker: str, models: ModelKeeper, in_hand: WorkInHand) -> None:
+        self._worker = worker
+        self._models = models
+        self._in_hand = in_hand
+        # Each photograph on its way holds a thread: enough for one batch and the next.
+        self._hands = ThreadPoolExecutor(2 * settings.INFERENCE_BATCH_SIZE, "photograph")
+        # Pixels take memory: only as many are decoded at once as there are cores, and one.
+        self._decoding = BoundedSemaphore(len(os.sched_getaffinity(0)) + 1)
+
+    def execute_case(self, case_pk: str) -> None:
+        """Claim, grade and complete one case, all of it with one model.
+
+        Pre-state: any; only a QUEUED case, or one whose lease is over, is taken. Post-state:
+        GRADED; or QUEUED again with a reason after an error, FAILED after the last one; or
+        whatever another worker made of it, if the lease was lost. Raises ModelUnavailable before
+        anything is claimed.
+        """
+        with self._models.in_use() as model:
+            case = case_claim(case_pk=case_pk, worker=self._worker)
+            if case is None:
+                return
+            with self._in_hand.holding(case) as work:
+                self._grade(work, model)
+
+    def close(self) -> None:
+        self._hands.shutdown(wait=False, cancel_futures=True)
+
+    def _grade(self, work: Work, model: ServedModel) -> None:
+        images = [image for image in work.case.images if image.needs_grading]
+        completed = None
+        try:
+            results = self._results(work, images, model)
+            work.require_owned()
+            completed = case_complete(case=work.case, results=results)
+        except (Abandoned, CancelledError):
+            log.warning("case_abandoned case=%s attempt=%s", work.case.pk, work.case.attempt)
+        except Exception as error:
+            _release(work, error)
+        if completed is None:
+            _heatmaps_delete(work.case, images)
             return
-        with in_hand.holding(case) as work:
-            _grade(work, model)
-
-
-def _grade(work: Work, model: ServedModel) -> None:
-    heatmaps: list[str] = []
-    try:
-        results = _results(work, model, heatmaps)
-        work.require_owned()
-        completed = case_complete(case=work.case, results=results)
-    except (Abandoned, CancelledError):
-        completed = None
-    except Exception as error:
-        completed = None
-        _release(work, error)
-    if completed is None:
-        _delete(heatmaps)
-        return
-    log.info(
-        "case_graded case=%s attempt=%s images=%s model_version=%s work_ms=%.0f",
-        *(completed.pk, completed.attempt, len(results), model.version, 1000 * work.age_s),
-    )
-
-
-def _results(work: Work, model: ServedModel, heatmaps: list[str]) -> list[ImageResult]:
-    """Grade what needs grading; the names of stored heatmaps are added to `heatmaps`.
-
-    While the engine has one photograph, this thread prepares the next.
-    """
-    images = [image for image in work.case.images if image.needs_grading]
-    under_way = [(image, _begin(work, image, model)) for image in images]
-    results = []
-    for image, grading in under_way:
-        work.require_owned()
-        found = None if grading is None else grading.result()
-        heatmap = _heatmap_store(work.case, image, found)
-        if heatmap:
-            heatmaps.append(heatmap)
-        results.append(_result(image, found, model, heatmap))
-    return results
-
-
-def _begin(work: Work, image: EyeImage, model: ServedModel) -> Future | None:
-    """Prepare a photograph and put it before the engine; None when it can't be read."""
-    work.require_owned()
-    content = _original_bytes(image)
-    try:
-        prepared = model.grader.prepare(content)
-    except UnreadableImage as error:
-        log.warning(
-            "image_unreadable case=%s image=%s code=%s", work.case.pk, image.key, error.code
+        log.info(
+            "case_graded case=%s attempt=%s images=%s model_version=%s work_ms=%.0f",
+            *(completed.pk, completed.attempt, len(images), model.version, 1000 * work.age_s),
         )
-        return None
-    grading = model.batcher.submit(prepared)
-    work.wait_for(grading)
-    return grading
+
+    def _results(self, work: Work, images: list[EyeImage], model: ServedModel) -> list[ImageResult]:
+        """Grade all photographs of a case side by side. None is under way any more on return."""
+        under_way = [self._hands.submit(self._result, work, image, model) for image in images]
+        wait(under_way)
+        return [each.result() for each in under_way]
+
+    def _result(self, work: Work, image: EyeImage, model: ServedModel) -> ImageResult:
+        """Take one photograph all the way: read, prepare, engine, attention map."""
+        work.require_owned()
+        content = _original_bytes(image)
+        try:
+            with self._decoding:
+                prepared = model.grader.prepare(content)
+        except UnreadableImage as error:
+            log.warning("image_unreadable case=%s code=%s", work.case.pk, error.code)
+            return _unreadable(image, model)
+        grading = model.batcher.submit(prepared)
+        work.wait_for(grading)
+        found = grading.result()
+        work.require_owned()
+        return _as_result(image, found, _heatmap_store(work.case, image, found))
 
 
 def _original_bytes(image: EyeImage) -> bytes:
@@ -167,24 +172,33 @@ def _original_bytes(image: EyeImage) -> bytes:
     return content
 
 
-def _heatmap_store(case: Case, image: EyeImage, found: Grading | None) -> str:
+def _heatmap_store(case: Case, image: EyeImage, found: Grading) -> str:
     """Store the attention map, before the result that will name it; empty when there is none."""
-    if found is None or found.heatmap_png is None:
+    if found.heatmap_png is None:
         return ""
-    name = f"{case.hospital_id}/{case.pk}/{image.key}/heatmap-{case.attempt}"
-    return default_storage.save(name, ContentFile(found.heatmap_png))
+    return default_storage.save(_heatmap_name(case, image), ContentFile(found.heatmap_png))
 
 
-def _result(
-    image: EyeImage, found: Grading | None, model: ServedModel, heatmap: str
-) -> ImageResult:
-    if found is None:
-        return ImageResult(
-            image_key=image.key,
-            model_version=model.version,
-            quality=Quality.REJECT,
-            quality_reasons=("unreadable",),
-        )
+def _heatmaps_delete(case: Case, images: list[EyeImage]) -> None:
+    """Remove what an attempt that came to nothing has stored."""
+    for image in images:
+        default_storage.delete(_heatmap_name(case, image))
+
+
+def _heatmap_name(case: Case, image: EyeImage) -> str:
+    return f"{case.hospital_id}/{case.pk}/{image.key}/heatmap-{case.attempt}"
+
+
+def _unreadable(image: EyeImage, model: ServedModel) -> ImageResult:
+    return ImageResult(
+        image_key=image.key,
+        model_version=model.version,
+        quality=Quality.REJECT,
+        quality_reasons=("unreadable",),
+    )
+
+
+def _as_result(image: EyeImage, found: Grading, heatmap: str) -> ImageResult:
     return ImageResult(
         image_key=image.key,
         model_version=found.model_version,
@@ -215,9 +229,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, EngineError):
         return error.problem
     return "Grading stopped at an unexpected error."
-
-
-def _delete(heatmaps: list[str]) -> None:
-    """Remove what a lost attempt has stored."""
-    for name in heatmaps:
-        default_storage.delete(name)

@@ -1,6 +1,7 @@
 """The grading worker: a part of `celery -A drservice worker -Q inference --pool=threads`.
 
-    celery's threads   one case each: claim, read, prepare, wait for the engine, write the result
+    celery's threads   one case each: claim it, wait for its photographs, write the result
+    photograph         several threads: read, decode and prepare; store the attention map
     engine             owns the model and grades batches of whatever waits (inference.batching)
     model keeper       follows the champion; a new one is verified before it takes over
     heartbeat          renews the leases of the cases in hand, and says how this worker is
@@ -25,7 +26,7 @@ from django.conf import settings
 from drservice.celery import app
 from drservice.settings.celery import INFERENCE_QUEUE
 from inference.errors import ModelUnavailable
-from inference.grading import Work, WorkInHand, execute_case
+from inference.grading import CaseGrader, Work, WorkInHand
 from inference.serving import ModelKeeper
 from inference.worker_status import WorkerStatus, status_remove, status_write
 from workspace.services import case_release, case_renew
@@ -70,6 +71,7 @@ class GradingWorker:
         self.name = name
         self.models = models or ModelKeeper()
         self.in_hand = WorkInHand()
+        self._cases = CaseGrader(worker=name, models=self.models, in_hand=self.in_hand)
         self._ending = False
         self._tickers = [
             Ticker("model keeper", FOLLOW_EVERY_S, self.models.follow),
@@ -90,7 +92,7 @@ class GradingWorker:
         if self._ending:
             return
         try:
-            execute_case(case_pk, worker=self.name, models=self.models, in_hand=self.in_hand)
+            self._cases.execute_case(case_pk)
         except ModelUnavailable as fault:
             log.error("case_not_taken case=%s reason=%s", case_pk, fault.message)
 
@@ -159,6 +161,7 @@ class GradingWorker:
     def stop(self) -> None:
         for ticker in self._tickers:
             ticker.stop()
+        self._cases.close()
         self.models.close()
         try:
             status_remove(self.name)

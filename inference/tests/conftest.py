@@ -23,7 +23,7 @@ def worker_process(
             *("--pool=threads", "--concurrency", str(threads), "--hostname", f"{name}@test"),
             *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
         )
-        environment = {**process_environment, "INFERENCE_DEVICE": "cpu", **variables}
+        environment = {**process_environment, "INFERENCE_DEVICE": "torch-cpu", **variables}
         return ManagedProcess(command, log=tmp_path / f"{name}.log", environment=environment)
 
     return start

@@ -12,6 +12,8 @@ from django.core.files.storage import default_storage
 from accounts.models import Hospital
 from accounts.scoping import hospital_scope
 from inference.engine.synthetic import draw_fundus
+from inference.models import ModelVersion
+from inference.services import model_register
 from workspace.models import Case, EyeImage
 from workspace.schemas import Laterality
 from workspace.services import case_create, case_submit
@@ -61,3 +63,21 @@ def flip_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
+
+
+def flip_stored_byte(model: ModelVersion, name: str) -> None:
+    """Change one bit of a registered model's file where it is stored."""
+    file = next(each for each in model.files if each.name == name)
+    with default_storage.open(file.stored) as stored:
+        content = bytearray(stored.read())
+    content[len(content) // 2] ^= 1
+    default_storage.delete(file.stored)
+    default_storage.save(file.stored, ContentFile(bytes(content)))
+
+
+def make_model(directory: Path, seed: int = 1, version: str = "1") -> ModelVersion:
+    """Register a tiny untrained model."""
+    # Only here: processes without torch import this module too.
+    from inference.engine.testing import make_tiny_artefact  # noqa: PLC0415
+
+    return model_register(directory=make_tiny_artefact(directory, seed, version=version))
