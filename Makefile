@@ -10,6 +10,9 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 RUN_OPTIONS := $(if $(filter-out 0,$(ONCE)),--once) $(if $(IMAGES),--images "$(IMAGES)") \
 	$(if $(PORT),--port $(PORT))
 
+# Reading the packages is most of a start; their bytecode is kept wherever this is called from.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run test lint doctor lock format
 
 help:

@@ -58,8 +58,10 @@ CAUSES = (
     Cause(
         r"featureCompatibilityVersion|unsupported WiredTiger file version|"
         r"Version incompatibility|Can't handle RDB format|Wrong mongod version",
-        "{directory} was written by a newer {name} than the one that was started.",
-        "Put that newer {name} on PATH again, or move {directory} away to begin with an empty one.",
+        "{directory} was written by a newer {name} than the one that was started, or by one that "
+        "is several releases older.",
+        "Put the {name} that wrote it on PATH again, or move {directory} away to begin with an "
+        "empty one.",
     ),
     FORBIDDEN,
     Cause(

@@ -27,8 +27,10 @@ from drservice.celery import app
 from drservice.embedded import ServiceError
 from drservice.embedded.binaries import find_chromium, find_mongod, find_redis_server
 from drservice.settings import env
-from drservice.settings.celery import INFERENCE_QUEUE
 from inference.engine.errors import EngineError
+from inference.errors import ModelUnavailable
+from inference.model_files import local_directory
+from inference.selectors import champion_alias, workers_alive
 
 ROOT = Path(__file__).resolve().parents[2]
 MIN_PYTHON = (3, 11)
@@ -39,6 +41,7 @@ PING_TIMEOUT_S = 3.0
 RECONCILE_TASK = "workspace.reconcile_cases"
 FINDERS = {"mongod": find_mongod, "redis-server": find_redis_server}
 LIBRARIES = "Debian, Ubuntu: apt-get install libssl3 libcurl4. Or put another one on PATH."
+REGISTER = "Run `manage.py register_model inference/shipped --promote`."
 START = "Start the service: `make run`, or `manage.py serve`."
 
 
@@ -254,36 +257,43 @@ def image_storage() -> str:
 
 def model() -> str:
     """Load the model that workers grade with, and see it reproduce its test vector."""
+    alias = champion_alias()
+    if alias is None:
+        raise Problem("No model is the champion, so nothing is graded.", REGISTER)
     try:
-        grader = importlib.import_module("inference.engine.grader")
-    except ModuleNotFoundError as error:
-        raise Note("No torch here: web machines need none.", "") from error
-    try:
-        loaded = grader.load_grader(settings.BASE_DIR / "inference" / "shipped")
-        loaded.self_check()
+        directory = local_directory(alias.model)
+        # Here and not above: on a web machine there is no torch, and no need of it.
+        engine = importlib.import_module("inference.engine.grader")
+        grader = engine.load_grader(directory, device=settings.INFERENCE_DEVICE)
+        grader.self_check()
+    except ModuleNotFoundError:
+        return f"{alias.model.label}, its files are whole (no torch here to try it)"
+    except ModelUnavailable as error:
+        raise Problem(error.message, REGISTER) from error
     except EngineError as error:
         raise Problem(error.problem, error.cure) from error
-    return f"{loaded.version} on {loaded.backend} reproduces its test vector"
+    return f"{alias.model.label} on {grader.backend} reproduces its test vector"
 
 
 def worker() -> str:
-    queues = app.control.inspect(timeout=PING_TIMEOUT_S).active_queues() or {}
-    grading = [
-        name for name, taken in queues.items() if INFERENCE_QUEUE in {one["name"] for one in taken}
-    ]
-    if not grading:
-        raise Problem("No grading worker answers.", START)
-    return f"{len(grading)} answer(s) on the queue {INFERENCE_QUEUE}"
+    workers = workers_alive()
+    ready = [one for one in workers if one.ready]
+    if not workers:
+        raise Problem("No grading worker is running.", START)
+    if not ready:
+        raise Problem(f"No grading worker is ready: {workers[0].reason}", "Look into its log.")
+    return f"{len(ready)} ready of {len(workers)}, grading with {ready[0].model_version}"
 
 
 def beat() -> str:
     """Wait for a worker to have done another sweep: only beat asks for them."""
+    every_s = env.read("RECONCILE_EVERY_S")
     before = _sweeps()
-    deadline = time.monotonic() + 2 * settings.RECONCILE_EVERY_S + PING_TIMEOUT_S
+    deadline = time.monotonic() + 2 * every_s + PING_TIMEOUT_S
     while _sweeps() <= before:
         if time.monotonic() > deadline:
             raise Problem("No sweep for due cases was asked for: beat is not running.", START)
-    return f"asks for a sweep every {settings.RECONCILE_EVERY_S} s"
+    return f"asks for a sweep every {every_s} s"
 
 
 def _sweeps() -> int:
@@ -324,7 +334,7 @@ QUESTIONS = (
     Question("migrations", migrations, needs="mongodb"),
     Question("photographs", image_storage, needs="mongodb"),
     Question("redis", redis_server),
-    Question("model", model),
+    Question("model", model, needs="mongodb"),
     Question("worker", worker, needs="redis"),
     Question("beat", beat, needs="worker"),
     Question("chromium", chromium),

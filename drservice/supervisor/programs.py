@@ -1,5 +1,6 @@
 """What runs beside the servers: web, the inference worker and beat."""
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from drservice.settings.celery import INFERENCE_QUEUE
 from drservice.supervisor.http import answers
 
 WORKER_THREADS = 4
+NOT_READY = re.compile(r"model_not_ready reason=(.*)")
 CELERY = (sys.executable, "-m", "celery", "-A", "drservice")
 
 
@@ -43,7 +45,17 @@ def worker_program() -> Program:
         *("--concurrency", str(WORKER_THREADS), "--hostname", "inference@%h"),
         *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
     )
-    return Program("worker", command, lambda log: " ready." in log_tail(log, lines=200))
+    return Program("worker", command, lambda log: _takes_cases(log) or bool(worker_refusal(log)))
+
+
+def _takes_cases(log: Path) -> bool:
+    return " ready." in log_tail(log, lines=200)
+
+
+def worker_refusal(log: Path) -> str:
+    """Return why a worker has no model to grade with, or nothing; it goes on looking for one."""
+    told = NOT_READY.search(log_tail(log, lines=200))
+    return told.group(1) if told else ""
 
 
 def beat_program() -> Program:

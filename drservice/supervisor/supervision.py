@@ -84,7 +84,7 @@ class Supervisor:
 
     def start(self, program: Program) -> None:
         """Start a program and look after it from now on."""
-        log = self.var / "log" / f"{program.name}.log"
+        log = self.log_of(program.name)
         start_new_log(log)
 
         def begin() -> subprocess.Popen:
@@ -96,7 +96,7 @@ class Supervisor:
         """Wait until all programs are ready. Raises ServiceError when one is not in time."""
         waiting = list(programs)
         deadline = time.monotonic() + timeout_s
-        while waiting := [one for one in waiting if not one.ready(self._log(one))]:
+        while waiting := [one for one in waiting if not one.ready(self.log_of(one.name))]:
             if time.monotonic() > deadline:
                 raise self._not_ready_error(waiting[0], timeout_s)
             self.tick()
@@ -166,11 +166,11 @@ class Supervisor:
                 )
             time.sleep(POLL_S)
 
-    def _log(self, program: Program) -> Path:
-        return self.var / "log" / f"{program.name}.log"
+    def log_of(self, name: str) -> Path:
+        return self.var / "log" / f"{name}.log"
 
     def _not_ready_error(self, program: Program, timeout_s: float) -> ServiceError:
-        log = self._log(program)
+        log = self.log_of(program.name)
         return ServiceError(
             f"{program.name} was not ready within {timeout_s:.0f} s.",
             f"Read {log}, which ends with:\n{log_tail(log)}",

@@ -26,27 +26,35 @@ class Form:
     """A form as the page offers it, with the values that a person finds filled in."""
 
     action: str
+    key: str = ""
     fields: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Page:
+    """A page as a person sees it: forms, links, what it tells (`notices`), all its words."""
+
     url: str
-    text: str
     forms: list[Form]
     links: list[str]
-    messages: str
+    notices: list[str]
+    words: list[str]
 
     @property
     def path(self) -> str:
         return urllib.parse.urlsplit(self.url).path
+
+    @property
+    def says(self) -> str:
+        """Return what matters on the page to somebody who expected another one."""
+        return " ".join(self.notices or self.words)[:600]
 
     def form(self, path: str) -> Form:
         """Return the form that posts to `path`."""
         for form in self.forms:
             if urllib.parse.urlsplit(urllib.parse.urljoin(self.url, form.action)).path == path:
                 return form
-        raise PageError(f"{self.path} has no form for {path}. The page says: {self.messages}")
+        raise PageError(f"{self.path} has no form for {path}. The page says: {self.says}")
 
 
 @dataclass(frozen=True)
@@ -82,11 +90,13 @@ class WebSession:
         headers = {"Content-Type": content_type, "Referer": page.url}
         return self._page(self._request(path, body, headers))
 
+    def url(self, path: str) -> str:
+        return urllib.parse.urljoin(self.address, path)
+
     def _request(
         self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> urllib.request.Request:
-        url = urllib.parse.urljoin(self.address, path)
-        return urllib.request.Request(url, body, headers or {})  # noqa: S310  (our own address)
+        return urllib.request.Request(self.url(path), body, headers or {})  # noqa: S310  (our own address)
 
     def _page(self, request: urllib.request.Request) -> Page:
         url, text = self._open(request)
@@ -101,7 +111,7 @@ class WebSession:
                 said = parse_page(request.full_url, error.read().decode(errors="replace"))
             raise PageError(
                 f"{urllib.parse.urlsplit(request.full_url).path} answered {error.code}. "
-                f"The page says: {said.messages}"
+                f"The page says: {said.says}"
             ) from error
         except OSError as error:
             raise PageError(f"{request.full_url} can't be reached: {error}") from error
@@ -131,7 +141,7 @@ def encode_multipart(
 def parse_page(url: str, text: str) -> Page:
     reader = _PageReader(url)
     reader.feed(text)
-    return Page(url, text, reader.forms, reader.links, " ".join(reader.words)[:600])
+    return Page(url, reader.forms, reader.links, reader.notices, reader.words)
 
 
 class _PageReader(HTMLParser):
@@ -144,9 +154,12 @@ class _PageReader(HTMLParser):
         self.url = url
         self.forms: list[Form] = []
         self.links: list[str] = []
+        self.notices: list[str] = []
         self.words: list[str] = []
+        self._form: Form | None = None
         self._select = ""
         self._text_area = ""
+        self._notice_tag = ""
         self._silent = 0
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
@@ -155,39 +168,61 @@ class _PageReader(HTMLParser):
             self._silent += 1
         if tag == "a" and values.get("href"):
             self.links.append(urllib.parse.urljoin(self.url, values["href"]))
+        if "notice" in values.get("class", "").split():
+            self._notice_tag = tag
+            self.notices.append("")
         if tag == "form":
-            self.forms.append(Form(values.get("action") or self.url))
-        elif self.forms:
-            self._read_field(tag, values)
+            self._form = Form(values.get("action") or self.url, values.get("id", ""))
+            self.forms.append(self._form)
+        elif form := self._form_of(values):
+            self._read_field(form, tag, values)
 
-    def _read_field(self, tag: str, values: dict[str, str]) -> None:
-        fields = self.forms[-1].fields
+    def _form_of(self, values: dict[str, str]) -> Form | None:
+        """Return the form a field belongs to: the one it names, or the one around it."""
+        if "form" in values:
+            return next((form for form in self.forms if form.key == values["form"]), None)
+        return self._form
+
+    def _read_field(self, form: Form, tag: str, values: dict[str, str]) -> None:
         name = values.get("name", "")
         if tag == "input" and name:
-            if values.get("type") in ("checkbox", "radio"):
-                if "checked" in values:
-                    fields[name] = values.get("value", "on")
-            elif values.get("type") not in ("file", "submit"):
-                fields[name] = values.get("value", "")
+            self._read_input(form, name, values)
         elif tag == "textarea":
             self._text_area = name
-            fields[name] = ""
+            form.fields[name] = ""
         elif tag == "select":
             self._select = name
-        elif tag == "option" and (self._select not in fields or "selected" in values):
+        elif tag == "option" and ("selected" in values or self._select not in form.fields):
             # The first option counts until a selected one comes, as in a browser.
-            fields[self._select] = values.get("value", "")
+            form.fields[self._select] = values.get("value", "")
+
+    def _read_input(self, form: Form, name: str, values: dict[str, str]) -> None:
+        kind = values.get("type", "text")
+        if kind in ("checkbox", "radio"):
+            if "checked" in values:
+                form.fields[name] = values.get("value", "on")
+        elif kind not in ("file", "submit", "button", "image", "reset"):
+            form.fields[name] = values.get("value", "")
 
     def handle_endtag(self, tag: str) -> None:
         if tag in self.SILENT:
             self._silent = max(0, self._silent - 1)
+        if tag == "form":
+            self._form = None
         if tag == "select":
             self._select = ""
         if tag == "textarea":
             self._text_area = ""
+        if tag == self._notice_tag:
+            self._notice_tag = ""
 
     def handle_data(self, data: str) -> None:
-        if self._text_area:
-            self.forms[-1].fields[self._text_area] += data
-        elif data.strip() and not self._silent:
-            self.words.append(" ".join(data.split()))
+        if self._text_area and self._form:
+            self._form.fields[self._text_area] += data
+            return
+        said = " ".join(data.split())
+        if not said or self._silent:
+            return
+        self.words.append(said)
+        if self._notice_tag:
+            self.notices[-1] = f"{self.notices[-1]} {said}".strip()

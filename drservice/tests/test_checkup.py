@@ -96,7 +96,7 @@ def test_records_and_photographs_are_found_well_on_real_servers(settings):
     assert checkup.migrations() == "all applied"
     assert "written, read and deleted" in checkup.image_storage()
     assert "append-only file" in checkup.redis_server()
-    with pytest.raises(Problem, match="No grading worker answers"):
+    with pytest.raises(Problem, match="No grading worker is running"):
         checkup.worker()
     with pytest.raises(Problem, match="can't be seen"):
         checkup.beat()

@@ -142,6 +142,19 @@ def test_port_that_was_asked_for_is_never_changed(monkeypatch):
     assert choose_port(None, said.append) == taken
 
 
+def assert_doctor_sees(environment: dict[str, str]) -> None:
+    """A service on an empty database: everything runs, and nothing was set up yet."""
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=environment, check=True)
+    command = [sys.executable, "manage.py", "doctor", "--no-color"]
+    doctor = subprocess.run(command, env=environment, capture_output=True, text=True)
+    states = {line[9:23].strip(): line[:8].strip() for line in doctor.stdout.splitlines()}
+    problems = {subject for subject, state in states.items() if state == "problem"}
+    assert problems == {"model", "worker", "beat"}, doctor.stdout + doctor.stderr
+    assert "register_model inference/shipped --promote" in doctor.stdout
+    assert "No grading worker is ready" in doctor.stdout
+    assert doctor.returncode == 1
+
+
 @pytest.mark.processes
 def test_serve_runs_the_real_programs_and_ends_them(tmp_path):
     with reserve_port() as holder:
@@ -154,11 +167,13 @@ def test_serve_runs_the_real_programs_and_ends_them(tmp_path):
     command = [sys.executable, "manage.py", "serve", "--port", str(port)]
     with ManagedProcess(command, log=tmp_path / "log", environment=environment) as process:
         process.wait_for_line(f"Ready at http://127.0.0.1:{port}/")
+        assert "worker grades nothing yet: No model has been promoted" in process.output
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) == 5
         second = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert second.returncode == 1
         assert f"The service runs already on {tmp_path / 'var'}" in second.stderr
+        assert_doctor_sees(environment)
         process.interrupt()
         assert process.wait_for_exit() == 0
     assert process.output.rstrip().endswith("nothing is left running.")

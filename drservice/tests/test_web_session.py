@@ -20,7 +20,9 @@ PAGE = """
   <textarea name="notes">two
 lines</textarea>
 </form>
-<form method="post"><input name="here" value="1"></form>
+<div class="notice notice-error"><p>The photograph</p> is too dark.</div><p>Not a notice.</p>
+<form method="post" id="other"><input name="here" value="1"></form>
+<input name="outside" value="x"><input name="named" form="other" value="2">
 </body></html>
 """
 
@@ -35,16 +37,17 @@ def test_form_is_read_with_the_values_a_browser_would_send():
         "field": "macula",
         "notes": "two\nlines",
     }
-    assert page.form("/somewhere/").fields == {"here": "1"}
+    assert page.form("/somewhere/").fields == {"here": "1", "named": "2"}
     assert page.links == ["http://127.0.0.1:8000/patients/0123456789abcdef01234567/"]
 
 
 def test_missing_form_says_what_the_page_says_instead():
     page = parse_page("http://127.0.0.1:8000/cases/1/", PAGE)
-    with pytest.raises(PageError, match=r"/cases/1/ has no form for /submit/.*New case") as missing:
+    with pytest.raises(PageError, match=r"/cases/1/ has no form for /submit/.*too dark") as missing:
         page.form("/submit/")
-    assert "Menu" not in str(missing.value)
-    assert "Silent" not in str(missing.value)
+    assert "Not a notice" not in str(missing.value)
+    plain = parse_page("http://127.0.0.1:8000/cases/1/", PAGE.replace("notice ", ""))
+    assert plain.says.startswith("New case A patient")
 
 
 def test_upload_arrives_byte_for_byte():

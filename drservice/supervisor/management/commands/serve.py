@@ -3,7 +3,13 @@
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from drservice.supervisor.programs import beat_program, web_address, web_program, worker_program
+from drservice.supervisor.programs import (
+    beat_program,
+    web_address,
+    web_program,
+    worker_program,
+    worker_refusal,
+)
 from drservice.supervisor.session import choose_port, service_session
 
 READY_TIMEOUT_S = 120
@@ -33,6 +39,8 @@ class Command(BaseCommand):
             for program in programs:
                 supervisor.start(program)
             supervisor.wait_ready(programs, READY_TIMEOUT_S)
+            if refusal := worker_refusal(supervisor.log_of("worker")):
+                self.stdout.write(f"worker grades nothing yet: {refusal}")
             self.stdout.write(f"Ready at {web_address(port)}, logs in {settings.VAR_DIR / 'log'}.")
             self.stdout.write("Ctrl-C ends everything.")
             supervisor.watch()
