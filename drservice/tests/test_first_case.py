@@ -48,7 +48,7 @@ def test_case_goes_through_sign_in_upload_and_submit_as_a_person_would(
     assert "1_left.jpg" in refused.status["reason"]
 
     stranger = Account(account.email, "wrong password")
-    with pytest.raises(first_case.PageError, match="Signing in failed"):
+    with pytest.raises(first_case.PageError, match="don't fit together"):
         submit_cases(live_server.url, stranger, [uploads], said.append)
 
 
