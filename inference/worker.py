@@ -122,13 +122,17 @@ class GradingWorker:
     def watch(self) -> None:
         """Take away cases that take too long; end the process when something is stuck for good."""
         limit_s = settings.GRADING_LIMIT_S
+        if self._stuck(limit_s):
+            self.end_loudly()
         for work in self.in_hand:
             if work.age_s > limit_s and not work.abandoned:
                 self.take_away(work, TOOK_TOO_LONG)
+
+    def _stuck(self, limit_s: float) -> bool:
+        """Tell whether the engine hangs, or a thread that should have let go of its case."""
         served = self.models.served
-        engine_stuck = served is not None and served.batcher.busy_s > limit_s
-        if engine_stuck or any(work.age_s > 2 * limit_s for work in self.in_hand):
-            self.end_loudly()
+        engine_hangs = served is not None and served.batcher.busy_s > limit_s
+        return engine_hangs or any(work.age_s > 2 * limit_s for work in self.in_hand)
 
     def take_away(self, work: Work, reason: str) -> None:
         """Stop a case in hand and give it back with a reason for the clinic."""

@@ -14,6 +14,7 @@ from accounts.scoping import hospital_scope
 from inference.engine.synthetic import draw_fundus
 from inference.models import ModelVersion
 from inference.services import model_register
+from workspace import services
 from workspace.models import Case, EyeImage
 from workspace.schemas import Laterality
 from workspace.services import case_create, case_submit
@@ -42,10 +43,21 @@ def make_stored_case(hospital: Hospital, contents: dict[str, bytes] | None = Non
     patient = make_patient(hospital)
     with hospital_scope(hospital.pk):
         case = case_create(patient=patient, by="A nurse")
-        for laterality, content in contents.items():
-            image = make_stored_image(laterality, content)
-            case = Case.objects.add_image(pk=case.pk, image=image)
+    for laterality, content in contents.items():
+        case = add_stored_image(case, laterality, content)
     return case
+
+
+def add_stored_image(case: Case, laterality: str, content: bytes) -> Case:
+    with hospital_scope(case.hospital_id):
+        return Case.objects.add_image(pk=case.pk, image=make_stored_image(laterality, content))
+
+
+def unsent_hints(monkeypatch) -> list[str]:
+    """Keep hints from Celery, and return the list that they are collected in."""
+    sent: list[str] = []
+    monkeypatch.setattr(services, "hint_send", lambda case: sent.append(str(case.pk)) or True)
+    return sent
 
 
 def submit(case: Case) -> Case:
