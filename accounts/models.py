@@ -102,7 +102,7 @@ class Membership(models.Model):
 
     @property
     def role_labels(self) -> list[str]:
-        return [Role(role).label for role in self.roles]
+        return [role.label for role in Role if role in self.roles]
 
     @property
     def capabilities(self) -> frozenset[Capability]:

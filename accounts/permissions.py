@@ -35,6 +35,6 @@ ROLE_MEANINGS: dict[Role, str] = {
 
 
 def capabilities_of(roles: list[str]) -> frozenset[Capability]:
-    """Return the union of what the given roles may do."""
-    granted = (ROLE_CAPABILITIES[Role(role)] for role in roles)
+    """Return the union of what the given roles may do; a role of another version may nothing."""
+    granted = (ROLE_CAPABILITIES.get(role, frozenset()) for role in roles)
     return frozenset().union(*granted)

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from accounts.access import access_colleague, access_membership, member, public, signed_in
 from accounts.forms import MemberCreateForm, MemberUpdateForm, PasswordChangeForm, SignInForm
 from accounts.middleware import SESSION_HOSPITAL
+from accounts.models import Membership
 from accounts.permissions import Capability
 from accounts.selectors import member_list as members_of
 from accounts.services import (
@@ -26,6 +27,9 @@ from accounts.services import (
     membership_update,
     user_set_password,
 )
+
+# The part of the navigation that these pages belong to.
+PEOPLE = "people"
 
 require_form = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -126,7 +130,8 @@ def hospital_switch(request: HttpRequest) -> HttpResponse:
 @require_safe
 def member_list(request: HttpRequest) -> HttpResponse:
     hospital = access_membership(request).hospital
-    return render(request, "accounts/member_list.html", {"members": members_of(hospital)})
+    context = {"section": PEOPLE, "members": members_of(hospital)}
+    return render(request, "accounts/member_list.html", context)
 
 
 @member(Capability.MANAGE_PEOPLE)
@@ -142,9 +147,10 @@ def member_create(request: HttpRequest) -> HttpResponse:
         except ValidationError as error:
             form.add_error(None, error.messages)
         else:
-            context = {"added": added, "email": form.cleaned_data["email"], "password": password}
+            email = form.cleaned_data["email"]
+            context = {"section": PEOPLE, "added": added, "email": email, "password": password}
             return render(request, "accounts/member_created.html", context)
-    return _form_page(request, "accounts/member_create.html", form)
+    return _form_page(request, "accounts/member_create.html", form, section=PEOPLE)
 
 
 @member(Capability.MANAGE_PEOPLE)
@@ -159,8 +165,9 @@ def member_update(request: HttpRequest, pk: ObjectId) -> HttpResponse:
             form.add_error(None, error.messages)
         else:
             messages.success(request, f"{colleague.name} is saved.")
-            return redirect("accounts:member-list")
-    return _form_page(request, "accounts/member_update.html", form, colleague=colleague)
+            return _back_to_people(request, colleague)
+    context = {"section": PEOPLE, "colleague": colleague}
+    return _form_page(request, "accounts/member_update.html", form, **context)
 
 
 @member(Capability.MANAGE_PEOPLE)
@@ -173,7 +180,7 @@ def member_deactivate(request: HttpRequest, pk: ObjectId) -> HttpResponse:
         messages.error(request, " ".join(error.messages))
     else:
         messages.success(request, f"{colleague.name} can't enter this hospital any more.")
-    return redirect("accounts:member-list")
+    return _back_to_people(request, colleague)
 
 
 @member(Capability.MANAGE_PEOPLE)
@@ -195,6 +202,12 @@ def _let_in(request: HttpRequest, credentials: dict) -> bool:
         return False
     login(request, user)
     return True
+
+
+def _back_to_people(request: HttpRequest, changed: Membership) -> HttpResponse:
+    # Who has changed their own place may not see the people any more.
+    own = changed.pk == access_membership(request).pk
+    return redirect("accounts:start" if own else "accounts:member-list")
 
 
 def _form_page(request: HttpRequest, template: str, form, **context) -> HttpResponse:
