@@ -49,14 +49,20 @@ def deep_grey() -> Image.Image:
     return Image.fromarray(grey)
 
 
+def palette() -> Image.Image:
+    return eye().convert("P", palette=Image.Palette.ADAPTIVE, colors=200)
+
+
 GOOD_FILES = {
     "jpeg": lambda: written(eye(), "JPEG", quality=95),
     "jpeg-grey": lambda: written(eye("L"), "JPEG"),
     "jpeg-cmyk": lambda: written(eye("CMYK"), "JPEG", quality=95),
     "png": lambda: written(eye(), "PNG"),
     "png-rgba": lambda: written(eye("RGBA"), "PNG"),
-    "png-palette": lambda: written(eye().convert("P", palette=Image.Palette.ADAPTIVE), "PNG"),
+    "png-palette": lambda: written(palette(), "PNG"),
     "png-16-bit": lambda: written(deep_grey(), "PNG"),
+    "png-16-bit-transparent": lambda: written(deep_grey(), "PNG", transparency=65535),
+    "png-palette-transparent": lambda: written(palette(), "PNG", transparency=255),
     "png-1-bit": lambda: written(eye("1"), "PNG"),
     "tiff": lambda: written(eye(), "TIFF"),
     "tiff-lzw": lambda: written(eye(), "TIFF", compression="tiff_lzw"),
