@@ -24,7 +24,8 @@ CASE_FILTERS = {
 def patient_list(*, search: str = "") -> QuerySet[Patient]:
     """Return the hospital's patients, newest first; `search` is part of a name or number."""
     patients = Patient.objects.order_by("-created_at")
-    folded = " ".join(search.casefold().split())
+    # MongoDB refuses a NUL in a pattern; no name holds one.
+    folded = " ".join(search.replace("\0", " ").casefold().split())
     return patients.filter(search_text__contains=folded) if folded else patients
 
 

@@ -270,6 +270,29 @@ def test_lists_are_searched_filtered_and_paged(two_hospitals, client_of):
     assert "Refer urgently" in text_of(client.get(url("patient-detail", special.pk)))
 
 
+def test_odd_requests_get_an_answer_and_never_an_error(two_hospitals, client_of):
+    client = client_of(two_hospitals.a.staff)
+    patient = make_patient(two_hospitals.a.hospital)
+    case = make_case(patient)
+    key = case.images[0].key
+    asked = ["\x00", "a" * 5000, "$where", "{}", "9" * 30, "-1"]
+    for text in asked:
+        assert client.get(url("patient-list"), {"q": text, "page": text}).status_code == 200
+        assert client.get(url("case-list"), {"state": text, "page": text}).status_code == 200
+        patched = {**PATIENT, "mrn": text, "diabetes_since_year": text}
+        assert client.post(url("patient-create"), patched).status_code == 422
+        label = {"laterality": text, "field": text}
+        assert client.post(url("image-label", case.pk, key), label).status_code == 302
+        details = {**DETAILS, "version": text, "absent_eye": text, "camera": text}
+        assert client.post(url("case-details", case.pk), details).status_code == 422
+        added = client.post(url("case-image-add", case.pk), {"files": text, "laterality": text})
+        assert added.status_code == 302
+    for address in ("/cases/x/", f"/cases/{'F' * 24}/", f"{url('case-detail', case.pk)}images/$/"):
+        assert client.get(address).status_code == 404
+    unchanged = only(Case, two_hospitals.a.hospital)
+    assert (unchanged.version, unchanged.images[0].laterality) == (case.version, "OD")
+
+
 def test_a_failed_case_and_a_retake_say_what_to_do_next(two_hospitals, client_of):
     hospital, client = two_hospitals.a.hospital, client_of(two_hospitals.a.staff)
     failing = make_queued_case(make_patient(hospital))

@@ -18,6 +18,7 @@ from workspace.services import case_amend
 from workspace.services import case_cancel as cancel_case
 from workspace.services import case_submit as submit_case
 from workspace.views.case_page import case_context, case_status
+from workspace.views.numbers import whole_number
 from workspace.views.pages import UNLISTED_CASE_FIELDS, list_page
 
 FILTER_LABELS = {
@@ -109,16 +110,12 @@ def _save_details(request: HttpRequest, case: Case) -> tuple[HttpResponse | None
     changed = {name: form.cleaned_data[name] for name in form.changed_data}
     if not changed:
         return None, case
+    seen = whole_number(request.POST.get("version", ""))
     try:
-        return None, case_amend(case=case, version=_version_seen(request), values=changed)
+        return None, case_amend(case=case, version=seen, values=changed)
     except ServiceFault as fault:
         form.add_error(None, fault.message)
         return _case_page(request, access_case(request, case.pk), 409, details_form=form), case
-
-
-def _version_seen(request: HttpRequest) -> int | None:
-    text = request.POST.get("version", "")
-    return int(text) if text.isascii() and text.isdigit() else None
 
 
 @member(Capability.CAPTURE_CASES)
@@ -140,9 +137,8 @@ def case_cancel(request: HttpRequest, pk: ObjectId) -> HttpResponse:
 @require_safe
 def case_events(request: HttpRequest, pk: ObjectId) -> StreamingHttpResponse:
     case = access_case(request, pk)
-    seen = request.GET.get("seen", "")
-    seen_version = int(seen) if seen.isascii() and seen.isdigit() else None
-    return _event_response(case_stream(_listener(request), case.pk, seen_version))
+    seen = whole_number(request.GET.get("seen", ""))
+    return _event_response(case_stream(_listener(request), case.pk, seen))
 
 
 @member(Capability.SEE_RECORDS, anonymous=NOT_FOUND)

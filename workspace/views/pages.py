@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from workspace.views.numbers import whole_number
+
 PAGE_SIZE = 25
 LAST_PAGE = 10_000
 # What no row of a list of cases shows, and what takes most of the time to read.
@@ -34,9 +36,8 @@ class ListPage:
 
 def list_page(request: HttpRequest, rows: QuerySet) -> ListPage:
     """Return the page that `?page=` asks for; anything that is no page number means the first."""
-    asked = request.GET.get("page", "")
-    number = min(int(asked), LAST_PAGE) if asked.isascii() and asked.isdigit() else 1
-    number = max(1, number)
+    asked = whole_number(request.GET.get("page", "")) or 1
+    number = min(asked, LAST_PAGE)
     start = (number - 1) * PAGE_SIZE
     found = list(rows[start : start + PAGE_SIZE + 1])
     return ListPage(found[:PAGE_SIZE], number, len(found) > PAGE_SIZE)
