@@ -13,7 +13,9 @@ from accounts.models import Hospital
 from accounts.scoping import hospital_scope
 from inference.engine.synthetic import draw_fundus
 from inference.models import ModelVersion
+from inference.selectors import workers_alive
 from inference.services import model_register
+from inference.worker_status import WorkerStatus
 from workspace import services
 from workspace.models import Case, EyeImage
 from workspace.schemas import Laterality
@@ -68,6 +70,11 @@ def submit(case: Case) -> Case:
 def reload(case: Case) -> Case:
     with hospital_scope(case.hospital_id):
         return Case.objects.get(pk=case.pk)
+
+
+def status_of(worker: str) -> WorkerStatus | None:
+    """Return what one worker says of itself; others may be heard of from earlier tests."""
+    return next((status for status in workers_alive() if status.worker == worker), None)
 
 
 def flip_byte(path: Path) -> None:

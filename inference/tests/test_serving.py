@@ -6,8 +6,8 @@ from bson import ObjectId
 from inference import serving
 from inference.errors import ModelUnavailable
 from inference.models import ModelVersion
-from inference.serving import NO_CHAMPION, ModelKeeper, ServedModel
 from inference.services import model_promote
+from inference.serving import NO_CHAMPION, ModelKeeper, ServedModel
 from inference.tests.paced import PacedGrader
 
 pytestmark = pytest.mark.django_db(transaction=True)
