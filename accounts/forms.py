@@ -5,6 +5,7 @@ from crispy_forms.layout import Submit
 from django import forms
 from django.contrib.auth.forms import PasswordChangeForm as DjangoPasswordChangeForm
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
 from django.utils.html import format_html
 
 from accounts.models import Membership, User
@@ -50,6 +51,8 @@ class PasswordChangeForm(DjangoPasswordChangeForm):
         self.fields["old_password"].label = "Password you signed in with"
         self.fields["new_password2"].label = "New password, once more"
         self.fields["new_password2"].help_text = ""
+        # Longer ones could be chosen, but not entered at sign-in.
+        self.fields["new_password1"].validators.append(MaxLengthValidator(MAX_PASSWORD_CHARACTERS))
         self.helper = _helper("Change password")
 
     def clean_new_password1(self) -> str:

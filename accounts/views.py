@@ -1,5 +1,7 @@
 """Signing in and out, and a hospital's people."""
 
+import logging
+
 from bson import ObjectId
 from bson.errors import InvalidId
 from django.conf import settings
@@ -30,6 +32,8 @@ from accounts.services import (
 
 # The part of the navigation that these pages belong to.
 PEOPLE = "people"
+
+log = logging.getLogger(__name__)
 
 require_form = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -70,6 +74,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 
 def sign_in_locked(request: HttpRequest, *credentials, **kwargs) -> HttpResponse:
     """Answer a sign-in after too many wrong passwords."""
+    log.warning("sign_in_locked address=%s", request.META.get("REMOTE_ADDR"))
     context = {
         "failures": settings.AXES_FAILURE_LIMIT,
         "minutes": round(settings.AXES_COOLOFF_TIME * 60),
@@ -199,6 +204,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def _let_in(request: HttpRequest, credentials: dict) -> bool:
     user = authenticate(request, **credentials)
     if user is None:
+        log.info("sign_in_failed address=%s", request.META.get("REMOTE_ADDR"))
         return False
     login(request, user)
     return True

@@ -280,6 +280,9 @@ def test_password_change_ends_other_sessions_and_keeps_this_one(client_of):
     weak = {"old_password": PASSWORD, "new_password1": "short", "new_password2": "short"}
     assert "at least 10 characters" in here.post("/accounts/password/", weak).text
 
+    endless = {"old_password": PASSWORD, "new_password1": own * 20, "new_password2": own * 20}
+    assert "at most 256 characters" in here.post("/accounts/password/", endless).text
+
     right = {"old_password": PASSWORD, "new_password1": own, "new_password2": own}
     assert here.post("/accounts/password/", right).status_code == 302
     assert here.get("/accounts/").status_code == 200

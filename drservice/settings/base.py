@@ -195,7 +195,11 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
-        name: {"level": env.read("LOG_LEVEL")}
-        for name in ("drservice", "accounts", "workspace", "inference", "training")
+        # Says less about failed sign-ins than our own events do.
+        "axes": {"level": "ERROR"},
+        **{
+            name: {"level": env.read("LOG_LEVEL")}
+            for name in ("drservice", "accounts", "workspace", "inference", "training")
+        },
     },
 }
