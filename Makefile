@@ -12,6 +12,7 @@ RUN_OPTIONS := $(if $(filter-out 0,$(ONCE)),--once) $(if $(IMAGES),--images "$(I
 
 # Reading the packages is most of a start; their bytecode is kept wherever this is called from.
 unexport PYTHONDONTWRITEBYTECODE
+export PYTHONUNBUFFERED := 1
 
 .PHONY: help run test lint doctor lock format
 

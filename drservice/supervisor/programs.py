@@ -12,6 +12,7 @@ from drservice.settings.celery import INFERENCE_QUEUE
 from drservice.supervisor.http import answers
 
 WORKER_THREADS = 4
+ENDING_ORDER = ("web", "worker", "beat")
 NOT_READY = re.compile(r"model_not_ready reason=(.*)")
 CELERY = (sys.executable, "-m", "celery", "-A", "drservice")
 
@@ -23,6 +24,11 @@ class Program:
     name: str
     command: tuple[str, ...]
     ready: Callable[[Path], bool]
+
+
+def ending_place(name: str) -> int:
+    """Return when a program ends, whatever the order in which they began."""
+    return ENDING_ORDER.index(name) if name in ENDING_ORDER else 0
 
 
 def web_program(port: int) -> Program:

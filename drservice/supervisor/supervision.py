@@ -20,7 +20,7 @@ from drservice.embedded import (
 )
 from drservice.embedded.children import end, log_tail, spawn, start_new_log
 from drservice.embedded.ports import free_port, is_free
-from drservice.supervisor.programs import Program
+from drservice.supervisor.programs import Program, ending_place
 
 POLL_S = 0.1
 QUICK_END_S = 10
@@ -67,8 +67,9 @@ class Supervisor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Whoever uses the servers goes before them.
-        for child in [*self.programs, *reversed(self.services)]:
+        # Whoever gives work goes before those who do it, and the servers go last.
+        programs = sorted(self.programs, key=lambda child: ending_place(child.name))
+        for child in [*programs, *reversed(self.services)]:
             end(child.process)
         self.programs, self.services = [], []
 

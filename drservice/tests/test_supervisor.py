@@ -18,7 +18,7 @@ from drservice.supervisor.lock import FILE_NAME, hold_lock
 from drservice.supervisor.session import choose_port
 from drservice.testing.managed_process import ManagedProcess, is_gone
 
-# Starts a redis and two programs under a supervisor; {first} and {second} are their code.
+# Starts a redis and, in this order, worker and web; {worker} and {web} are their code.
 SCRIPT = """
     import pathlib, sys, time
     from drservice.supervisor import supervision
@@ -37,8 +37,8 @@ SCRIPT = """
         supervisor.environment["MONGODB_URI"] = "mongodb://127.0.0.1:1"
         supervisor.environment.pop("REDIS_URL")
         supervisor.start_services()
-        supervisor.start(program("first", {first!r}))
-        supervisor.start(program("second", {second!r}))
+        supervisor.start(program("worker", {worker!r}))
+        supervisor.start(program("web", {web!r}))
         for child in [*supervisor.services, *supervisor.programs]:
             say(f"pid {{child.name}} {{child.process.pid}}")
         supervisor.watch()
@@ -56,17 +56,17 @@ time.sleep(60)
 """
 
 
-def supervised(tmp_path: Path, *, first: str = WAITING, second: str = WAITING) -> ManagedProcess:
+def supervised(tmp_path: Path, *, worker: str = WAITING, web: str = WAITING) -> ManagedProcess:
     script = textwrap.dedent(SCRIPT).format(
         var=str(tmp_path / "var"),
-        first=first.replace("NAME", "first"),
-        second=second.replace("NAME", "second"),
+        worker=worker.replace("NAME", "worker"),
+        web=web.replace("NAME", "web"),
     )
     return ManagedProcess([sys.executable, "-c", script], log=tmp_path / "supervisor.log")
 
 
 def child_pids(process: ManagedProcess) -> dict[str, int]:
-    process.wait_for_line("pid second")
+    process.wait_for_line("pid web")
     return {name: int(pid) for name, pid in re.findall(r"pid (\w+) (\d+)", process.output)}
 
 
@@ -79,12 +79,12 @@ def wait_until_up(tmp_path: Path, process: ManagedProcess, name: str) -> None:
 def test_stop_signal_ends_every_child_in_order(tmp_path, number):
     with supervised(tmp_path) as process:
         pids = child_pids(process)
-        wait_until_up(tmp_path, process, "first")
-        wait_until_up(tmp_path, process, "second")
+        wait_until_up(tmp_path, process, "worker")
+        wait_until_up(tmp_path, process, "web")
         process.process.send_signal(number)
         process.process.send_signal(number)
         process.wait_for_exit()
-    assert (tmp_path / "var" / "ends").read_text().split() == ["first", "second"]
+    assert (tmp_path / "var" / "ends").read_text().split() == ["web", "worker"]
     assert all(is_gone(pid) for pid in pids.values())
 
 
@@ -122,10 +122,10 @@ def test_dead_children_run_again_with_the_same_address(tmp_path):
 
 
 def test_child_that_always_ends_at_once_ends_the_run_with_its_last_lines(tmp_path):
-    with supervised(tmp_path, second="raise SystemExit('no model here')") as process:
+    with supervised(tmp_path, web="raise SystemExit('no model here')") as process:
         pids = child_pids(process)
         assert process.wait_for_exit() == 1
-    assert "second ended 5 times soon after its start, at last with code 1." in process.output
+    assert "web ended 5 times soon after its start, at last with code 1." in process.output
     assert process.output.rstrip().endswith("no model here")
     assert all(is_gone(pid) for pid in pids.values())
 

@@ -69,9 +69,9 @@ class Command(BaseCommand):
     def _start_web(self, supervisor: Supervisor, port: int) -> None:
         web = web_program(port)
         supervisor.start(web)
-        supervisor.start(beat_program())
         # Web alone: a case may be submitted while the worker still loads its model.
         supervisor.wait_ready([web], READY_TIMEOUT_S)
+        supervisor.start(beat_program())
         self.stdout.write(f"web answers at {web_address(port)}")
 
     def _submit(
