@@ -3,6 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.utils import timezone
 
 from workspace.forms import CaseCancelForm, CaseDetailsForm
@@ -89,24 +90,21 @@ class EyeResult:
         return int(self.state) if self.state <= EyeState.PROLIFERATIVE else None
 
     @property
-    def referable(self) -> bool:
-        return self._decided(EyeState.MODERATE) or any(one.grading.referable for one in self.images)
+    def flags(self) -> list[dict]:
+        """Say of both questions whether the answer is yes, no, or not ruled out."""
+        referable = any(image.grading.referable for image in self.images)
+        threatening = any(image.grading.vision_threatening for image in self.images)
+        return [
+            self._flag_words("Referable", EyeState.MODERATE, referable),
+            self._flag_words("Sight-threatening", EyeState.SEVERE, threatening),
+        ]
 
-    @property
-    def vision_threatening(self) -> bool:
-        """Whether sight may be threatened: the grade says so, or the flag doesn't rule it out."""
-        flagged = any(image.grading.vision_threatening for image in self.images)
-        return flagged or self._decided(EyeState.SEVERE)
-
-    @property
-    def vision_threatening_words(self) -> str:
-        if not self.vision_threatening:
-            return "Not sight-threatening"
-        likely = self._decided(EyeState.SEVERE)
-        return "Sight-threatening" if likely else "Sight-threatening can't be ruled out"
-
-    def _decided(self, least: EyeState) -> bool:
-        return self.severity is not None and self.severity >= least
+    def _flag_words(self, name: str, least: EyeState, flagged: bool) -> dict:
+        if self.grade is not None and self.grade >= least:
+            return {"up": True, "words": name}
+        if flagged or (self.severity is not None and self.severity >= least):
+            return {"up": True, "words": f"{name} not ruled out"}
+        return {"up": False, "words": f"Not {name.lower()}"}
 
 
 def case_context(case: Case) -> dict:
@@ -123,6 +121,7 @@ def case_context(case: Case) -> dict:
         "progress": case_progress(case, timezone.now()) if case.waiting else "",
         "details_form": CaseDetailsForm(instance=case),
         "cancel_form": CaseCancelForm(),
+        "upload_max_mb": settings.UPLOAD_MAX_BYTES // 1_000_000,
         "cancellable": case.state in (CaseState.DRAFT, CaseState.QUEUED, CaseState.FAILED),
     }
 
