@@ -48,8 +48,12 @@ install_lock() {
 }
 
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || echo "Only Linux on x86-64 is tried and tested; going on." >&2
+if [ ! -x "$venv/bin/python" ]; then
+    # Also when the Python that it was made from is gone.
+    rm -rf "$venv"
+    make_venv
+fi
 cmp -s "$lock" "$installed" && exit 0
-[ -x "$venv/bin/python" ] || make_venv
 install_lock || fail "The packages of $lock could not be installed." \
     "Is there a way to the package index (PIP_INDEX_URL, HTTPS_PROXY) and room for 6 GB on this disk? Then start again."
 cp "$lock" "$installed"

@@ -116,7 +116,7 @@ class _Visit(threading.Thread):
 def _cases(images: Path | None) -> list[list[Upload]]:
     if images is None:
         return [synthetic_case()]
-    return [folder_case(files) for files in folder_cases(images)]
+    return [folder_case(files) for files in folder_cases(images.expanduser())]
 
 
 def _prepare_beside_worker(supervisor: Supervisor) -> Account:
