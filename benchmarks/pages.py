@@ -146,8 +146,8 @@ def _pages(hospital) -> dict[str, str]:
     from workspace.selectors import case_list, patient_list
 
     with hospital_scope(hospital.pk):
-        case = case_list().filter(state="graded").first()
-        patient = patient_list().first()
+        case = case_list(state="graded", start=0, count=1)[0]
+        patient = patient_list(start=0, count=1)[0]
     return {
         "worklist": reverse("workspace:case-list"),
         "worklist, graded": reverse("workspace:case-list") + "?state=graded",

@@ -28,6 +28,7 @@ from accounts.scoping import hospital_scope
 from accounts.selectors import memberships_of
 from workspace.events import channel_of
 from workspace.models import Case
+from workspace.selectors import case_versions
 
 log = logging.getLogger(__name__)
 
@@ -129,8 +130,7 @@ def _look_at_case(case_pk: ObjectId) -> Look | None:
 
 
 def _look_at_worklist() -> Look:
-    newest = Case.objects.order_by("-created_at").values_list("pk", "version")[:NEWEST]
-    return Look("cases", tuple(newest), {}, mark_is_partial=True)
+    return Look("cases", case_versions(NEWEST), {}, mark_is_partial=True)
 
 
 class Announcements:

@@ -1,5 +1,7 @@
 """Cases: the worklist, one case in each of its states, and what staff do with it."""
 
+from functools import partial
+
 from bson import ObjectId
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
@@ -19,7 +21,7 @@ from workspace.services import case_cancel as cancel_case
 from workspace.services import case_submit as submit_case
 from workspace.views.case_page import case_context, case_status
 from workspace.views.numbers import whole_number
-from workspace.views.pages import UNLISTED_CASE_FIELDS, list_page
+from workspace.views.pages import list_page
 
 FILTER_LABELS = {
     "": "All",
@@ -44,7 +46,7 @@ def home(request: HttpRequest) -> HttpResponse:
 def case_list(request: HttpRequest) -> HttpResponse:
     state = request.GET.get("state", "")
     state = state if state in FILTER_LABELS else ""
-    cases = list_cases(state=state).defer(*UNLISTED_CASE_FIELDS)
+    cases = partial(list_cases, state=state)
     context = {
         "section": "cases",
         "state": state,

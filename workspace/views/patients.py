@@ -1,5 +1,7 @@
 """Patients: find, register, correct, and start a visit."""
 
+from functools import partial
+
 from bson import ObjectId
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -13,10 +15,10 @@ from workspace.access import access_patient
 from workspace.forms import PatientForm
 from workspace.patient_services import patient_create as create_patient
 from workspace.patient_services import patient_update as update_patient
-from workspace.selectors import cases_of_patient
+from workspace.selectors import UNLISTED_CASE_FIELDS, cases_of_patient
 from workspace.selectors import patient_list as list_patients
 from workspace.services import case_start
-from workspace.views.pages import UNLISTED_CASE_FIELDS, list_page
+from workspace.views.pages import list_page
 
 MAX_SEARCH = 80
 NEWEST_CASES = 50
@@ -29,7 +31,7 @@ def patient_list(request: HttpRequest) -> HttpResponse:
     context = {
         "section": "patients",
         "search": search,
-        "page": list_page(request, list_patients(search=search)),
+        "page": list_page(request, partial(list_patients, search=search)),
     }
     return render(request, "workspace/patient_list.html", context)
 
