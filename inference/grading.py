@@ -114,16 +114,19 @@ class CaseGrader:
 
     def _grade(self, work: Work, model: ServedModel) -> None:
         images = [image for image in work.case.images if image.needs_grading]
-        completed = None
         try:
             results = self._results(work, images, model)
             work.require_owned()
             completed = case_complete(case=work.case, results=results)
         except (Abandoned, CancelledError):
-            log.warning("case_abandoned case=%s attempt=%s", work.case.pk, work.case.attempt)
+            completed = None
         except Exception as error:
-            _release(work, error)
+            # Whoever can't be sure that nothing was written deletes nothing.
+            if _release(work, error):
+                _heatmaps_delete(work.case, images)
+            return
         if completed is None:
+            log.warning("case_abandoned case=%s attempt=%s", work.case.pk, work.case.attempt)
             _heatmaps_delete(work.case, images)
             return
         log.info(
@@ -215,11 +218,13 @@ def _as_result(image: EyeImage, found: Grading, heatmap: str) -> ImageResult:
     )
 
 
-def _release(work: Work, error: Exception) -> None:
-    """Hand the case back after an error, with a reason for the clinic and details for the log."""
+def _release(work: Work, error: Exception) -> bool:
+    """Hand the case back after an error, with a reason for the clinic and details for the log.
+
+    Return whether it is certain that this attempt has come to nothing.
+    """
     log.exception("grading_failed case=%s attempt=%s", work.case.pk, work.case.attempt)
-    if not work.abandoned:
-        case_release(case=work.case, reason=_reason(error))
+    return work.abandoned or case_release(case=work.case, reason=_reason(error)) is not None
 
 
 def _reason(error: Exception) -> str:

@@ -127,10 +127,10 @@ class ModelKeeper:
         except ModelUnavailable as fault:
             self._troubled(fault.message)
         except Exception as error:
-            log.exception("model_not_loaded")
             self._troubled(
                 f"The model could not be loaded ({type(error).__name__}); the worker's log has "
-                "the details. It is tried again."
+                "the details. It is tried again.",
+                error,
             )
 
     def close(self) -> None:
@@ -168,7 +168,8 @@ class ModelKeeper:
         if former is not None:
             former.retire()
 
-    def _troubled(self, reason: str) -> None:
+    def _troubled(self, reason: str, error: Exception | None = None) -> None:
+        """Remember why there is no new model, and log it once, not at every look."""
         if reason != self.trouble:
-            log.error("model_not_ready reason=%s", reason)
+            log.error("model_not_ready reason=%s", reason, exc_info=error)
         self.trouble = reason

@@ -11,8 +11,10 @@ from functools import cache
 import redis
 from django.conf import settings
 
-WORKERS_KEY = "drservice:grading-workers"
+# The number grows with the fields of WorkerStatus, so that old and new workers don't mix.
+WORKERS_KEY = "drservice:grading-workers:1"
 ALIVE_S = 20.0
+FORGOTTEN_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,11 @@ class WorkerStatus:
 
 
 def status_write(status: WorkerStatus) -> None:
-    """Say how a worker is. Raises redis.RedisError."""
+    """Say how a worker is, and forget the dead. Raises redis.RedisError."""
     _redis().hset(WORKERS_KEY, status.worker, json.dumps(asdict(status)))
+    dead = [told.worker for told in _told() if told.age_s > FORGOTTEN_S]
+    if dead:
+        _redis().hdel(WORKERS_KEY, *dead)
 
 
 def status_remove(worker: str) -> None:
@@ -44,8 +49,11 @@ def status_remove(worker: str) -> None:
 
 def statuses_read() -> list[WorkerStatus]:
     """Return every worker that was heard of lately. Raises redis.RedisError."""
-    told = [WorkerStatus(**json.loads(text)) for text in _redis().hvals(WORKERS_KEY)]
-    return [status for status in told if status.age_s < ALIVE_S]
+    return [status for status in _told() if status.age_s < ALIVE_S]
+
+
+def _told() -> list[WorkerStatus]:
+    return [WorkerStatus(**json.loads(text)) for text in _redis().hvals(WORKERS_KEY)]
 
 
 @cache

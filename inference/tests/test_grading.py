@@ -25,6 +25,7 @@ from inference.tests.factories import (
 from inference.tests.paced import PacedGrader, make_grading
 from inference.worker import ENGINE_STUCK, EXIT_STUCK, TOOK_TOO_LONG, WORKER_STOPPED, GradingWorker
 from workspace.schemas import CaseState, Decision, Laterality
+from workspace.services import case_complete
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -369,6 +370,23 @@ def test_worker_that_is_stopped_gives_back_what_it_could_not_finish(
     assert reload(case).state == CaseState.QUEUED
     worker.execute_case(str(other.pk))
     assert reload(other).attempt == 0, "a worker that ends takes nothing on"
+
+
+def test_attention_maps_stay_when_it_is_not_certain_that_the_result_was_not_written(
+    worker_with, monkeypatch
+):
+    def written_but_unheard(*, case, results):
+        case_complete(case=case, results=results)
+        raise ConnectionError("the answer was lost")
+
+    monkeypatch.setattr("inference.grading.case_complete", written_but_unheard)
+    case = queued()
+
+    worker_with(TestGrader()).execute_case(str(case.pk))
+
+    graded = reload(case)
+    assert graded.state == CaseState.GRADED
+    assert sorted(heatmap_names(case)) == sorted(i.grading.heatmap for i in graded.images)
 
 
 def test_worker_without_a_model_takes_nothing(worker_with):

@@ -95,6 +95,18 @@ def test_champion_that_does_not_load_never_replaces_one_that_does(keeper, loader
     assert (keeper.served.version, keeper.trouble) == ("m-2", "")
 
 
+def test_unexpected_trouble_is_logged_once_and_does_not_end_the_worker(keeper, monkeypatch, caplog):
+    def unreachable():
+        raise ConnectionError("no database")
+
+    monkeypatch.setattr(serving, "champion_alias", unreachable)
+    keeper.follow()
+    keeper.follow()
+
+    assert "could not be loaded (ConnectionError)" in keeper.trouble
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
 def test_next_promotion_is_taken_up_at_once_after_a_broken_one(keeper, loader):
     loader.broken.add("1")
     promoted("1")
