@@ -287,6 +287,9 @@ def test_odd_requests_get_an_answer_and_never_an_error(two_hospitals, client_of)
         assert client.post(url("case-details", case.pk), details).status_code == 422
         added = client.post(url("case-image-add", case.pk), {"files": text, "laterality": text})
         assert added.status_code == 302
+    crowd = [upload(content=b"x") for _ in range(41)]
+    refused = client.post(url("case-image-add", case.pk), {"files": crowd})
+    assert (refused.status_code, "at most 40 photographs" in text_of(refused)) == (400, True)
     for address in ("/cases/x/", f"/cases/{'F' * 24}/", f"{url('case-detail', case.pk)}images/$/"):
         assert client.get(address).status_code == 404
     unchanged = only(Case, two_hospitals.a.hospital)

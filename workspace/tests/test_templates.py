@@ -61,3 +61,34 @@ def test_vendored_versions_stand_in_the_paths_that_the_base_template_names():
 )
 def test_percent_never_claims_certainty(probability, words):
     assert percent(probability) == words
+
+
+def channel(value: int) -> float:
+    share = value / 255
+    return share / 12.92 if share <= 0.03928 else ((share + 0.055) / 1.055) ** 2.4
+
+
+def luminance(colour: str) -> float:
+    digits = colour.lstrip("#")
+    digits = "".join(digit * 2 for digit in digits) if len(digits) == 3 else digits
+    red, green, blue = (channel(int(digits[place : place + 2], 16)) for place in (0, 2, 4))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+TEXT_ON_GROUND = [
+    *[(ink, ground) for ink in ("ink", "ink-soft", "accent") for ground in ("ground", "surface")],
+    *[(tone, f"{tone}-soft") for tone in ("ok", "mild", "warn", "urgent", "severe", "calm")],
+    *[(tone, "surface") for tone in ("ok", "mild", "warn", "urgent", "severe", "calm")],
+    ("accent", "accent-soft"),
+    ("ink-soft", "warn-soft"),
+]
+
+
+@pytest.mark.parametrize(("text", "ground"), TEXT_ON_GROUND)
+def test_text_stands_out_from_its_ground_as_wcag_aa_asks(text, ground):
+    css = (settings.BASE_DIR / "static" / "css" / "drservice.css").read_text()
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", css))
+
+    darker, lighter = sorted(luminance(colours[name]) for name in (text, ground))
+
+    assert (lighter + 0.05) / (darker + 0.05) >= 4.5
