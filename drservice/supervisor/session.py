@@ -13,6 +13,7 @@ from drservice.supervisor.lock import hold_lock
 from drservice.supervisor.supervision import Supervisor, child_environment
 
 DEFAULT_PORT = 8000
+READY_TIMEOUT_S = 120
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -6,8 +6,6 @@ import re
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +14,7 @@ from typing import Self
 import psutil
 
 from drservice.embedded.children import end, log_tail, spawn
+from drservice.supervisor.http import answers
 
 POLL_S = 0.05
 TAIL_LINES = 40
@@ -66,7 +65,7 @@ class ManagedProcess:
 
     def wait_for_url(self, url: str, timeout_s: float = 60) -> None:
         """Wait until an address answers, whatever its status."""
-        self.wait_until(lambda: _answers(url), url, timeout_s)
+        self.wait_until(lambda: answers(url), url, timeout_s)
 
     def wait_until(self, condition: Callable, subject: str, timeout_s: float = 60):
         """Return the condition's value once it is true; give up when the process ends first."""
@@ -113,14 +112,3 @@ def is_gone(pid: int, timeout_s: float = 10) -> bool:
             return False
         time.sleep(POLL_S)
     return True
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):  # noqa: S310  (loopback, from the test)
-            return True
-    except urllib.error.HTTPError as answer:
-        answer.close()
-        return True
-    except OSError:
-        return False

@@ -26,11 +26,10 @@ from drservice.supervisor.programs import (
     worker_refusal,
 )
 from drservice.supervisor.result_table import result_table
-from drservice.supervisor.session import choose_port, service_session
+from drservice.supervisor.session import READY_TIMEOUT_S, choose_port, service_session
 from drservice.supervisor.supervision import Supervisor
 from drservice.supervisor.web_session import PageError, Upload
 
-READY_TIMEOUT_S = 120
 LOOK = f"The logs in {settings.VAR_DIR / 'log'} say more."
 
 

@@ -10,9 +10,7 @@ from drservice.supervisor.programs import (
     worker_program,
     worker_refusal,
 )
-from drservice.supervisor.session import choose_port, service_session
-
-READY_TIMEOUT_S = 120
+from drservice.supervisor.session import READY_TIMEOUT_S, choose_port, service_session
 
 
 class Command(BaseCommand):
