@@ -29,7 +29,7 @@ from workspace.services import GRADE_CASE, cases_reconcile
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 READY = r" ready\."
-QUICK = {"GRADING_LEASE_S": 2, "GRADING_HINT_S": 1}
+QUICK = {"GRADING_LEASE_S": 3, "GRADING_HINT_S": 1}
 BROKER_CASES = 100
 
 
