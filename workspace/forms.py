@@ -139,5 +139,9 @@ class ImageLabelForm(forms.Form):
     field = forms.ChoiceField(choices=Field.choices, required=False)
 
 
+class RetakesEndForm(forms.Form):
+    reason = forms.CharField(max_length=200, label="Why can't the photographs be taken again?")
+
+
 class CaseCancelForm(forms.Form):
     reason = forms.CharField(max_length=200, label="Why is this visit cancelled?")

@@ -344,6 +344,25 @@ class CaseManager(NewestManager):
             values={"due_at": None},
         )
 
+    def settle(self, *, case: "Case", outcome: CaseOutcome, by: str, reason: str) -> "Case | None":
+        """Put a final outcome in place of the wish for a retake.
+
+        Pre-state: GRADED and wanting a retake, at the version that the caller has seen.
+        Post-state: GRADED.
+        """
+        return self.transition(
+            pk=case.pk,
+            where={
+                "state": CaseState.GRADED,
+                "outcome.decision": Decision.RETAKE,
+                "version": case.version,
+            },
+            to=CaseState.GRADED,
+            by=by,
+            reason=reason,
+            values={"outcome": outcome},
+        )
+
     def postpone_hint(
         self, *, pk: ObjectId, seen_due_at: dt.datetime, due_at: dt.datetime
     ) -> "Case | None":

@@ -156,6 +156,22 @@ def case_cancel(*, case: Case, by: str, reason: str) -> Case:
     return cancelled
 
 
+def case_end_retakes(*, case: Case, by: str, reason: str) -> Case:
+    """Decide without the retake that can't be had: what could not be graded is referred.
+
+    Pre-state: graded and wanting a retake, nothing new added. Post-state: GRADED, wanting none.
+    Raises CaseConflict when a photograph waits to be submitted, or the case wants no retake.
+    """
+    if any(image.needs_grading for image in case.images):
+        raise CaseConflict("There are new photographs. Submit them for grading, or remove them.")
+    outcome = _outcome(case, timezone.now(), retakes_left=0)
+    settled = Case.objects.settle(case=case, outcome=outcome, by=by, reason=reason)
+    if settled is None:
+        raise CaseConflict(CHANGED_MEANWHILE)
+    case_announce(settled)
+    return settled
+
+
 def hint_interval(hints: int) -> dt.timedelta:
     """Return how long to wait for a worker before the next hint: doubling, up to 32-fold."""
     return dt.timedelta(seconds=settings.GRADING_HINT_S * 2 ** min(hints, MAX_HINT_DOUBLINGS))
@@ -212,7 +228,10 @@ def case_complete(*, case: Case, results: list[ImageResult]) -> Case | None:
         raise CaseIncomplete(f"{len(missing)} photographs of this case have no result.")
     with hospital_scope(case.hospital_id):
         completed = Case.objects.complete(
-            pk=case.pk, attempt=case.attempt, images=case.images, outcome=_outcome(case, now)
+            pk=case.pk,
+            attempt=case.attempt,
+            images=case.images,
+            outcome=_outcome(case, now, retakes_left=case.retakes_left),
         )
     if completed is not None:
         case_announce(completed)
@@ -298,9 +317,9 @@ def _grading(result: ImageResult, now: dt.datetime) -> EyeGrading:
     )
 
 
-def _outcome(case: Case, now: dt.datetime) -> CaseOutcome:
+def _outcome(case: Case, now: dt.datetime, *, retakes_left: int) -> CaseOutcome:
     right, left = case.eye_state(Laterality.OD), case.eye_state(Laterality.OS)
-    outcome: Outcome = case_outcome(right, left, retakes_left=case.retakes_left)
+    outcome: Outcome = case_outcome(right, left, retakes_left=retakes_left)
     return CaseOutcome(
         decision=outcome.decision,
         right_eye=right,

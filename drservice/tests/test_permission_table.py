@@ -54,6 +54,7 @@ workspace:case-detail       GET       see_records     case
 workspace:case-details      POST      capture_cases   case
 workspace:case-submit       POST      capture_cases   case
 workspace:case-cancel       POST      capture_cases   case
+workspace:case-end-retakes  POST      capture_cases   case
 workspace:case-status       GET       =see_records    case
 workspace:case-events       GET       =see_records    case
 workspace:case-photographs  GET       capture_cases   case

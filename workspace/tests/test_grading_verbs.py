@@ -91,6 +91,11 @@ def cancel(case: Case) -> Case | None:
     return Case.objects.cancel(pk=case.pk, by="N", reason="why")
 
 
+def settle(case: Case) -> Case | None:
+    outcome = outcome_of(Decision.REFER)
+    return Case.objects.settle(case=case, outcome=outcome, by="N", reason="why")
+
+
 def postpone_hint(case: Case) -> Case | None:
     seen = case.due_at or timezone.now()
     return Case.objects.postpone_hint(pk=case.pk, seen_due_at=seen, due_at=seen + HOUR)
@@ -136,6 +141,7 @@ TABLE: dict[Callable, dict[str, str]] = {
     give_up_queued: {"queued": CaseState.FAILED, "used up": CaseState.FAILED},
     give_up_grading: {"grading": CaseState.FAILED, "lost": CaseState.FAILED},
     cancel: dict.fromkeys(("draft", "queued", "used up", "failed"), CaseState.CANCELLED),
+    settle: {"retake": CaseState.GRADED},
     postpone_hint: {"queued": STAYS, "used up": STAYS},
     amend: EDITABLE,
     amend_unseen: {},

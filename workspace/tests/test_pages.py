@@ -329,6 +329,33 @@ def test_a_failed_case_and_a_retake_say_what_to_do_next(two_hospitals, client_of
     assert "Photographs replaced by retakes (1)" in page
 
 
+def test_a_patient_who_can_not_be_photographed_again_is_referred(two_hospitals, client_of):
+    hospital, client = two_hospitals.a.hospital, client_of(two_hospitals.a.staff)
+    case = make_graded_case(make_patient(hospital), right=None, left=0)
+    refused = client.post(url("case-end-retakes", case.pk), {"reason": " "}, follow=True)
+    assert "can't be taken again" in text_of(refused)
+    assert only(Case, hospital).wants_retake
+    settled = client.post(
+        url("case-end-retakes", case.pk), {"reason": "the patient has left"}, follow=True
+    )
+    assert "Refer to an eye doctor" in text_of(settled)
+    assert "the patient has left" in text_of(settled)
+    case = only(Case, hospital)
+    assert (case.outcome.decision, case.editable) == ("refer", False)
+    again = client.post(url("case-end-retakes", case.pk), {"reason": "again"}, follow=True)
+    assert "changed this case" in text_of(again)
+    assert only(Case, hospital).version == case.version
+
+
+def test_new_photographs_are_graded_before_retakes_end(two_hospitals, client_of):
+    hospital, client = two_hospitals.a.hospital, client_of(two_hospitals.a.staff)
+    case = make_graded_case(make_patient(hospital), right=None, left=0)
+    client.post(url("case-image-add", case.pk), {"files": [upload()], "laterality": "OD"})
+    page = client.post(url("case-end-retakes", case.pk), {"reason": "left"}, follow=True)
+    assert "There are new photographs" in text_of(page)
+    assert only(Case, hospital).wants_retake
+
+
 def test_a_cancelled_visit_needs_a_reason_and_stays_cancelled(two_hospitals, client_of):
     hospital, client = two_hospitals.a.hospital, client_of(two_hospitals.a.staff)
     case = make_case(make_patient(hospital))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.utils import timezone
 
-from workspace.forms import CaseCancelForm, CaseDetailsForm
+from workspace.forms import CaseCancelForm, CaseDetailsForm, RetakesEndForm
 from workspace.models import Case, EyeImage
 from workspace.schemas import (
     GRADE_NAMES,
@@ -121,6 +121,7 @@ def case_context(case: Case) -> dict:
         "progress": case_progress(case, timezone.now()) if case.waiting else "",
         "details_form": CaseDetailsForm(instance=case),
         "cancel_form": CaseCancelForm(),
+        "retakes_form": RetakesEndForm(),
         "upload_max_mb": settings.UPLOAD_MAX_BYTES // 1_000_000,
         "cancellable": case.state in (CaseState.DRAFT, CaseState.QUEUED, CaseState.FAILED),
     }

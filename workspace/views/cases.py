@@ -13,11 +13,12 @@ from accounts.permissions import Capability
 from drservice.common.errors import ServiceFault
 from workspace.access import access_case
 from workspace.case_events import Listener, case_stream, worklist_stream
-from workspace.forms import CaseCancelForm, CaseDetailsForm
+from workspace.forms import CaseCancelForm, CaseDetailsForm, RetakesEndForm
 from workspace.models import Case
 from workspace.selectors import case_list as list_cases
 from workspace.services import case_amend
 from workspace.services import case_cancel as cancel_case
+from workspace.services import case_end_retakes as end_retakes
 from workspace.services import case_submit as submit_case
 from workspace.views.case_page import case_context, case_status
 from workspace.views.numbers import whole_number
@@ -130,6 +131,22 @@ def case_cancel(request: HttpRequest, pk: ObjectId) -> HttpResponse:
         return redirect("workspace:case-detail", case.pk)
     try:
         cancel_case(case=case, by=request.user.name, reason=form.cleaned_data["reason"])
+    except ServiceFault as fault:
+        messages.error(request, fault.message)
+    return redirect("workspace:case-detail", case.pk)
+
+
+@member(Capability.CAPTURE_CASES)
+@require_POST
+def case_end_retakes(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    """Refer a patient who can't be photographed again, so that no case waits for ever."""
+    case = access_case(request, pk)
+    form = RetakesEndForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Say in a few words why the photographs can't be taken again.")
+        return redirect("workspace:case-detail", case.pk)
+    try:
+        end_retakes(case=case, by=request.user.name, reason=form.cleaned_data["reason"])
     except ServiceFault as fault:
         messages.error(request, fault.message)
     return redirect("workspace:case-detail", case.pk)
