@@ -53,7 +53,7 @@ def write_card(manifest: Manifest) -> str:
             for part in split_section(title, manifest.metrics[split])
         ],
         "## Limits",
-        LIMITS,
+        LIMITS + _weakest_source(manifest.metrics["val"]["by_source"]),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -110,6 +110,22 @@ def split_section(title: str, told: dict[str, Any]) -> list[str]:
         parts += [_camera_table(told["by_camera"])]
     parts.append(_quality_line(told["quality"]))
     return parts
+
+
+def _weakest_source(by_source: dict[str, Any]) -> str:
+    """Name the source with the lowest specificity at the operating point: it costs referrals."""
+    known = {
+        name: each["referable"]["specificity"]
+        for name, each in by_source.items()
+        if " colour" in name and each["referable"]["specificity"]["value"] is not None
+    }
+    if not known:
+        return ""
+    name = min(known, key=lambda name: known[name]["value"])
+    return (
+        "- Sensitivity is bought with referrals of healthy eyes. The worst true-colour source on "
+        f"val is {name}: specificity {_value(known[name])}.\n"
+    )
 
 
 def _main_table(told: dict[str, Any]) -> str:
