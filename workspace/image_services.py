@@ -142,8 +142,8 @@ def _image_store(case: Case, file: BinaryIO, photograph: Photograph) -> EyeImage
 
 
 def _image_record(case: Case, image: EyeImage) -> AddedImage:
-    with _files_or_none(image):
-        added = Case.objects.add_image(pk=case.pk, image=image)
+    # An error here may come after the write: files stay, or the document would name none.
+    added = Case.objects.add_image(pk=case.pk, image=image)
     if added is not None:
         return AddedImage(added, image)
     _files_delete(image)

@@ -231,13 +231,20 @@ class CaseManager(NewestManager):
         return self._update_one({"_id": pk, **where}, update)
 
     def submit(
-        self, *, case: "Case", by: str, now: dt.datetime, due_at: dt.datetime, max_attempts: int
+        self,
+        *,
+        case: "Case",
+        images: list[EyeImage],
+        by: str,
+        now: dt.datetime,
+        due_at: dt.datetime,
+        max_attempts: int,
     ) -> "Case | None":
         """Put a case that the clinic has finished into the queue.
 
         Pre-state: editable, at the version that the caller has seen. Post-state: QUEUED, with
-        `max_attempts` further attempts. Attempts never start again at 0: a worker that comes back
-        from the dead must not find its old number in use.
+        `images` and `max_attempts` further attempts. Attempts never start again at 0: a worker
+        that comes back from the dead must not find its old number in use.
         """
         retry = case.state == CaseState.FAILED
         return self.transition(
@@ -247,6 +254,7 @@ class CaseManager(NewestManager):
             by=by,
             reason="Tried again" if retry else "",
             values={
+                "images": images,
                 "due_at": due_at,
                 "hints": 0,
                 "failure": "",
@@ -302,15 +310,22 @@ class CaseManager(NewestManager):
         )
 
     def release(
-        self, *, pk: ObjectId, attempt: int, reason: str, due_at: dt.datetime
+        self,
+        *,
+        pk: ObjectId,
+        attempt: int,
+        reason: str,
+        due_at: dt.datetime,
+        seen_due_at: dt.datetime | None = None,
     ) -> "Case | None":
         """Hand a case back after a try that failed, to be tried again when due.
 
-        Pre-state: GRADING at `attempt`. Post-state: QUEUED.
+        Pre-state: GRADING at `attempt`, and still due when it was at `seen_due_at`, if given.
+        Post-state: QUEUED.
         """
         return self.transition(
             pk=pk,
-            where={"state": CaseState.GRADING, "attempt": attempt},
+            where={"state": CaseState.GRADING, "attempt": attempt, **_still_due(seen_due_at)},
             to=CaseState.QUEUED,
             by="grading worker",
             reason=reason,
@@ -318,15 +333,23 @@ class CaseManager(NewestManager):
         )
 
     def give_up(
-        self, *, pk: ObjectId, attempt: int, state: CaseState, reason: str, by: str
+        self,
+        *,
+        pk: ObjectId,
+        attempt: int,
+        state: CaseState,
+        reason: str,
+        by: str,
+        seen_due_at: dt.datetime | None = None,
     ) -> "Case | None":
         """Stop trying, loudly, with a reason that the clinic can read.
 
-        Pre-state: `state` (QUEUED or GRADING) at `attempt`. Post-state: FAILED.
+        Pre-state: `state` (QUEUED or GRADING) at `attempt`, and still due when it was at
+        `seen_due_at`, if given. Post-state: FAILED.
         """
         return self.transition(
             pk=pk,
-            where={"state": state, "attempt": attempt},
+            where={"state": state, "attempt": attempt, **_still_due(seen_due_at)},
             to=CaseState.FAILED,
             by=by,
             reason=reason,
@@ -389,11 +412,6 @@ class CaseManager(NewestManager):
         update = {"$pull": {"images": {"key": key, "grading": None}}, "$inc": {"version": 1}}
         return self._update_one({"_id": pk, "images.key": key, **EDITABLE}, update)
 
-    def replace_image(self, *, pk: ObjectId, key: str, now: dt.datetime) -> "Case | None":
-        """Mark a graded photograph as replaced by a retake; it stays as evidence."""
-        update = {"$set": {"images.$.replaced_at": _stored_time(now)}, "$inc": {"version": 1}}
-        return self._update_one({"_id": pk, "images.key": key, **EDITABLE}, update)
-
     def label_image(self, *, pk: ObjectId, key: str, laterality: str, field: str) -> "Case | None":
         """Say which eye and field a photograph shows, while it has no grading."""
         update = {
@@ -454,6 +472,11 @@ def _from_db(field: models.Field, value):
     for converter in converters:
         value = converter(value, column, connection)
     return value
+
+
+def _still_due(seen: dt.datetime | None) -> dict:
+    """Hold a sweep to what it saw: a lease that was renewed since then is not over."""
+    return {} if seen is None else {"due_at": _stored_time(seen)}
 
 
 def _stored_time(moment: dt.datetime) -> dt.datetime:
@@ -529,8 +552,14 @@ class Case(TenantModel):
         return next((image for image in self.images if image.key == key), None)
 
     def eye_state(self, laterality: str) -> EyeState:
-        """Return what this case's current photographs say of one eye, once they are graded."""
-        return eye_state([_finding(image) for image in self.images_of(laterality)])
+        """Return what this case's current photographs say of one eye, once they are graded.
+
+        Without a photograph an eye is absent only when the clinic said so and why.
+        """
+        state = eye_state([_finding(image) for image in self.images_of(laterality)])
+        if state == EyeState.ABSENT and laterality != self.absent_eye:
+            return EyeState.UNGRADABLE
+        return state
 
     def likeliest_grade(self, laterality: str) -> int | None:
         """Return the worst of the likeliest grades of one eye, or None when it has none."""

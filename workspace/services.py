@@ -17,7 +17,7 @@ from drservice.celery import app
 from drservice.common.errors import ServiceFault
 from drservice.settings.celery import INFERENCE_QUEUE
 from workspace.events import case_announce
-from workspace.models import Case, CaseOutcome, EyeGrading, Patient, PatientCopy
+from workspace.models import Case, CaseOutcome, EyeGrading, EyeImage, Patient, PatientCopy
 from workspace.schemas import CaseState, ImageResult, Laterality, Outcome, case_outcome, eye_reason
 from workspace.selectors import case_draft_empty, cases_due
 
@@ -95,8 +95,8 @@ def _eye_gap(case: Case, laterality: Laterality) -> str:
     if absent or case.images_of(laterality):
         return ""
     return (
-        f"There is no photograph of the {EYE_WORDS[laterality]}. Add one, or say why that eye "
-        "can't be photographed."
+        f"There is no photograph of the {EYE_WORDS[laterality]}. Add one, or say in the details "
+        "that this eye is missing, and why."
     )
 
 
@@ -110,10 +110,10 @@ def case_submit(*, case: Case, by: str) -> Case:
         return case
     _require_editable(case)
     _require_complete(case)
-    case = _retire_rejected(case)
     now = timezone.now()
     submitted = Case.objects.submit(
         case=case,
+        images=_with_rejected_replaced(case, now),
         by=by,
         now=now,
         due_at=now + hint_interval(0),
@@ -126,7 +126,7 @@ def case_submit(*, case: Case, by: str) -> Case:
     return submitted
 
 
-def _retire_rejected(case: Case) -> Case:
+def _with_rejected_replaced(case: Case, now: dt.datetime) -> list[EyeImage]:
     """Let retaken photographs take the place of the rejected ones of the same eye and field.
 
     Only now, when the clinic is done: until here it may still correct what a photograph shows.
@@ -134,9 +134,8 @@ def _retire_rejected(case: Case) -> Case:
     retaken = {(one.laterality, one.field) for one in case.images if one.needs_grading}
     for image in case.current_images:
         if image.rejected and (image.laterality, image.field) in retaken:
-            replaced = Case.objects.replace_image(pk=case.pk, key=image.key, now=timezone.now())
-            case = replaced or case
-    return case
+            image.replaced_at = now
+    return case.images
 
 
 def _already_submitted(case: Case) -> Case:
@@ -261,9 +260,9 @@ def cases_reconcile() -> int:
 
 def _reconcile(case: Case) -> bool:
     if case.attempt >= case.attempt_limit:
-        return _give_up(case, GAVE_UP) is not None
+        return _give_up(case, GAVE_UP, seen_due_at=case.due_at) is not None
     if case.state == CaseState.GRADING:
-        released = _release(case, "The grading worker was lost")
+        released = _release(case, "The grading worker was lost", seen_due_at=case.due_at)
         return released is not None and hint_send(released)
     postponed = Case.objects.postpone_hint(
         pk=case.pk, seen_due_at=case.due_at, due_at=timezone.now() + hint_interval(case.hints + 1)
@@ -271,17 +270,27 @@ def _reconcile(case: Case) -> bool:
     return postponed is not None and hint_send(postponed)
 
 
-def _release(case: Case, reason: str) -> Case | None:
-    due_at = timezone.now() + hint_interval(0)
-    released = Case.objects.release(pk=case.pk, attempt=case.attempt, reason=reason, due_at=due_at)
+def _release(case: Case, reason: str, *, seen_due_at: dt.datetime | None = None) -> Case | None:
+    released = Case.objects.release(
+        pk=case.pk,
+        attempt=case.attempt,
+        reason=reason,
+        due_at=timezone.now() + hint_interval(0),
+        seen_due_at=seen_due_at,
+    )
     if released is not None:
         case_announce(released)
     return released
 
 
-def _give_up(case: Case, reason: str) -> Case | None:
+def _give_up(case: Case, reason: str, *, seen_due_at: dt.datetime | None = None) -> Case | None:
     failed = Case.objects.give_up(
-        pk=case.pk, attempt=case.attempt, state=case.state, reason=reason, by="grading service"
+        pk=case.pk,
+        attempt=case.attempt,
+        state=case.state,
+        reason=reason,
+        by="grading service",
+        seen_due_at=seen_due_at,
     )
     if failed is not None:
         log.error("case_given_up case=%s attempts=%s", case.pk, case.attempt)

@@ -181,6 +181,26 @@ def test_case_of_a_lost_worker_is_tried_again_and_given_up_in_the_end(case, hint
     assert len(hints) == settings.GRADING_MAX_ATTEMPTS - 1
 
 
+@pytest.mark.parametrize("attempts_left", [1, 0])
+def test_lease_renewed_while_a_sweep_runs_is_left_alone(case, hints, monkeypatch, attempts_left):
+    held = claim(case)
+    with hospital_scope(case.hospital_id):
+        Case.objects.filter(pk=case.pk).update(attempt_limit=held.attempt + attempts_left)
+    become_due(case)
+    seen = services.cases_due
+
+    def renewed_behind_its_back(now):
+        due = seen(now)
+        assert case_renew(case=held)
+        return due
+
+    monkeypatch.setattr(services, "cases_due", renewed_behind_its_back)
+
+    assert cases_reconcile() == 0
+    assert case_complete(case=held, results=results_of(held)) is not None
+    assert hints == []
+
+
 def test_released_case_says_why_and_fails_with_that_reason_at_the_last_attempt(case):
     for attempt in range(1, settings.GRADING_MAX_ATTEMPTS):
         released = case_release(case=claim(case), reason=f"reason {attempt}")

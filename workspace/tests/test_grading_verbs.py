@@ -46,7 +46,9 @@ def outcome_of(decision: Decision) -> CaseOutcome:
 
 def submit(case: Case) -> Case | None:
     now = timezone.now()
-    return Case.objects.submit(case=case, by="N", now=now, due_at=now + HOUR, max_attempts=4)
+    return Case.objects.submit(
+        case=case, images=case.images, by="N", now=now, due_at=now + HOUR, max_attempts=4
+    )
 
 
 def claim(case: Case) -> Case | None:
@@ -75,6 +77,13 @@ def release(case: Case) -> Case | None:
     return Case.objects.release(pk=case.pk, attempt=ATTEMPT, reason="why", due_at=due_at)
 
 
+def release_as_seen_before_a_renewal(case: Case) -> Case | None:
+    seen = (case.due_at or timezone.now()) - HOUR
+    return Case.objects.release(
+        pk=case.pk, attempt=ATTEMPT, reason="why", due_at=seen, seen_due_at=seen
+    )
+
+
 def give_up_queued(case: Case) -> Case | None:
     return Case.objects.give_up(
         pk=case.pk, attempt=ATTEMPT, state=CaseState.QUEUED, reason="why", by="S"
@@ -84,6 +93,18 @@ def give_up_queued(case: Case) -> Case | None:
 def give_up_grading(case: Case) -> Case | None:
     return Case.objects.give_up(
         pk=case.pk, attempt=ATTEMPT, state=CaseState.GRADING, reason="why", by="S"
+    )
+
+
+def give_up_as_seen_before_a_renewal(case: Case) -> Case | None:
+    seen = (case.due_at or timezone.now()) - HOUR
+    return Case.objects.give_up(
+        pk=case.pk,
+        attempt=ATTEMPT,
+        state=CaseState.GRADING,
+        reason="why",
+        by="S",
+        seen_due_at=seen,
     )
 
 
@@ -122,10 +143,6 @@ def label_image(case: Case) -> Case | None:
     return Case.objects.label_image(pk=case.pk, key=key, laterality=Laterality.OS, field="disc")
 
 
-def replace_image(case: Case) -> Case | None:
-    return Case.objects.replace_image(pk=case.pk, key=case.images[0].key, now=timezone.now())
-
-
 STAYS = "as it was"
 EDITABLE = dict.fromkeys(("draft", "retake", "failed"), STAYS)
 
@@ -138,6 +155,8 @@ TABLE: dict[Callable, dict[str, str]] = {
     complete: {"grading": CaseState.GRADED, "lost": CaseState.GRADED},
     complete_by_another: {},
     release: {"grading": CaseState.QUEUED, "lost": CaseState.QUEUED},
+    release_as_seen_before_a_renewal: {},
+    give_up_as_seen_before_a_renewal: {},
     give_up_queued: {"queued": CaseState.FAILED, "used up": CaseState.FAILED},
     give_up_grading: {"grading": CaseState.FAILED, "lost": CaseState.FAILED},
     cancel: dict.fromkeys(("draft", "queued", "used up", "failed"), CaseState.CANCELLED),
@@ -148,7 +167,6 @@ TABLE: dict[Callable, dict[str, str]] = {
     add_image: EDITABLE,
     remove_image: EDITABLE,
     label_image: EDITABLE,
-    replace_image: EDITABLE,
 }
 
 

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 from django.core.files.storage import default_storage
 from django.db import connection
+from pymongo.errors import AutoReconnect
 
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import make_hospital
@@ -14,6 +15,7 @@ from workspace.models import Case
 from workspace.schemas import CaseState, Decision, Field, Laterality
 from workspace.services import (
     CaseConflict,
+    case_amend,
     case_cancel,
     case_claim,
     case_complete,
@@ -145,6 +147,34 @@ def test_retake_replaces_the_rejected_photograph_and_after_the_last_try_refers(h
     case = grade(case_submit(case=add(case, picture_bytes()).case, by="A nurse"), right=None)
     assert (case.state, case.outcome.decision) == (CaseState.GRADED, Decision.REFER)
     assert (case.tries, len(case.images), case.editable) == (3, 4, False)
+
+
+def test_rejected_photograph_stays_in_its_place_when_the_submit_is_refused(hospital):
+    case = make_graded_case(make_patient(hospital), right=None, left=0)
+    rejected = case.images_of(Laterality.OD)[0]
+    case = add(case, picture_bytes()).case
+    case_amend(case=case, version=case.version, values={"camera": "from another tab"})
+
+    with pytest.raises(CaseConflict):
+        case_submit(case=case, by="A nurse")
+
+    assert Case.objects.get(pk=case.pk).image_by_key(rejected.key).replaced_at is None
+
+
+def test_image_files_stay_when_nobody_knows_whether_the_document_names_them(hospital, monkeypatch):
+    case = case_create(patient=make_patient(hospital), by="A nurse")
+    write = Case.objects.add_image
+
+    def write_and_lose_the_answer(**arguments):
+        write(**arguments)
+        raise AutoReconnect("the primary stepped down")
+
+    monkeypatch.setattr(Case.objects, "add_image", write_and_lose_the_answer)
+    with pytest.raises(AutoReconnect):
+        add(case, picture_bytes())
+
+    (image,) = Case.objects.get(pk=case.pk).images
+    assert stored_names() == {image.original, image.display, thumbnail_name(image)}
 
 
 def test_retake_that_shows_something_decides_the_case(hospital):
