@@ -96,12 +96,19 @@ class CaseDetailsForm(forms.ModelForm):
             "notes",
         ]
         widgets = {"notes": forms.Textarea(attrs={"rows": 3})}
-        help_texts = {"acuity_right": "For instance 6/9 or 20/30."}
+        labels = {"absent_eye": "Missing eye", "absent_eye_reason": "Why is it missing?"}
+        help_texts = {
+            "acuity_right": "For instance 6/9 or 20/30.",
+            # A missing eye leaves the outcome to the other one, which no diseased eye may do.
+            "absent_eye": (
+                "Only an eye that is not there. Photograph a clouded or restless eye as well as "
+                "you can: if it can't be graded, the patient is referred."
+            ),
+        }
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.fields["absent_eye"].choices = [("", "None: both eyes"), *Laterality.choices]
-        self.fields["absent_eye_reason"].label = "Why can't it be photographed?"
         self.fields["camera"].widget.attrs["placeholder"] = "Make and model"
         self.helper = FormHelper()
         self.helper.form_tag = False
