@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from accounts.scoping import every_hospital, hospital_scope
 from drservice.celery import app
 from drservice.common.errors import ServiceFault
-from drservice.settings.celery import INFERENCE_QUEUE
+from drservice.settings.celery import HINT_PRIORITY, INFERENCE_QUEUE
 from workspace.events import case_announce
 from workspace.models import Case, CaseOutcome, EyeGrading, EyeImage, Patient, PatientCopy
 from workspace.schemas import CaseState, ImageResult, Laterality, Outcome, case_outcome, eye_reason
@@ -178,9 +178,13 @@ def hint_interval(hints: int) -> dt.timedelta:
 
 def hint_send(case: Case) -> bool:
     """Tell the workers that a case waits. A hint that can't be sent is sent by the next sweep."""
-    expires_s = hint_interval(case.hints).total_seconds()
+    options = {
+        "queue": INFERENCE_QUEUE,
+        "priority": HINT_PRIORITY,
+        "expires": hint_interval(case.hints).total_seconds(),
+    }
     try:
-        app.send_task(GRADE_CASE, args=[str(case.pk)], queue=INFERENCE_QUEUE, expires=expires_s)
+        app.send_task(GRADE_CASE, args=[str(case.pk)], **options)
     except OperationalError as error:
         log.warning("hint_not_sent case=%s error=%s", case.pk, type(error).__name__)
         return False

@@ -5,8 +5,13 @@ from drservice.settings import env
 INFERENCE_QUEUE = "inference"
 TRAINING_QUEUE = "training"
 QUEUES = (INFERENCE_QUEUE, TRAINING_QUEUE)
+# In Redis 0 comes first. Sweeps have it: behind a queue of hints they would expire unseen, and the
+# cases of lost workers would stay lost for as long as the rush lasts.
+HINT_PRIORITY = 6
 
 _RECONCILE_EVERY_S = env.read("RECONCILE_EVERY_S")
+# A sweep may have to wait until a thread is done with its case; old ones are not piled up.
+_SWEEPS_WAITING = 12
 
 CELERY_TASK_DEFAULT_QUEUE = INFERENCE_QUEUE
 CELERY_TASK_IGNORE_RESULT = True
@@ -38,7 +43,7 @@ CELERY_BEAT_SCHEDULE = {
     "reconcile-cases": {
         "task": "workspace.reconcile_cases",
         "schedule": float(_RECONCILE_EVERY_S),
-        "options": {"queue": INFERENCE_QUEUE, "expires": _RECONCILE_EVERY_S},
+        "options": {"queue": INFERENCE_QUEUE, "expires": _SWEEPS_WAITING * _RECONCILE_EVERY_S},
     }
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(env.read("VAR_DIR") / "celerybeat-schedule")
