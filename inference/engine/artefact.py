@@ -22,8 +22,7 @@ from safetensors.torch import load, save
 
 from inference.engine.architectures import GradingNetwork, build_network
 from inference.engine.errors import ArtefactInvalid, SpecInvalid
-from inference.engine.head import ordered_logits
-from inference.engine.schemas import GRADES, OperatingPoint, Preprocessing
+from inference.engine.schemas import GRADES, THRESHOLDS, OperatingPoint, Preprocessing
 from inference.engine.transforms import band_to_images, check_spec, field_mask
 
 FORMAT = 1
@@ -54,12 +53,15 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class TestVector:
-    """A drawn picture and the logits that these weights give for it."""
+    """A drawn picture and the raw scores that these weights give for it.
+
+    Raw, before they are ordered: ordering can hide three of the four behind the lowest.
+    """
 
     __test__ = False  # not a pytest class
 
     seed: int
-    logits: tuple[float, float, float, float]
+    scores: tuple[float, float, float, float]
     tolerance: float
 
 
@@ -182,9 +184,10 @@ def _parse(told: dict[str, Any]) -> tuple[Manifest, TestVector]:
     )
     if not manifest.temperature > 0:
         raise ValueError("temperature must be positive")
-    return manifest, TestVector(
-        seed=vector["seed"], logits=tuple(vector["logits"]), tolerance=vector["tolerance"]
-    )
+    scores = tuple(vector["scores"])
+    if len(scores) != THRESHOLDS:
+        raise ValueError(f"the test vector needs {THRESHOLDS} scores")
+    return manifest, TestVector(seed=vector["seed"], scores=scores, tolerance=vector["tolerance"])
 
 
 _PLAIN_FIELDS = (
@@ -222,7 +225,6 @@ def _manifest_text(manifest: Manifest, weights: bytes) -> str:
     with torch.inference_mode():
         images = test_images(TEST_VECTOR_SEED, manifest.preprocessing)
         scores, _ = stored(torch.from_numpy(images))
-    logits = [round(float(value), 6) for value in ordered_logits(scores.numpy())[0]]
     told = {
         "format": FORMAT,
         **asdict(manifest),
@@ -230,7 +232,7 @@ def _manifest_text(manifest: Manifest, weights: bytes) -> str:
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "test_vector": {
             "seed": TEST_VECTOR_SEED,
-            "logits": logits,
+            "scores": [round(float(score), 6) for score in scores[0]],
             "tolerance": TEST_VECTOR_TOLERANCE,
         },
     }

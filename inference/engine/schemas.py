@@ -38,7 +38,8 @@ class OperatingPoint:
     version: str
     referable_threshold: float
     vision_threatening_threshold: float
-    sensitivity_target: float
+    referable_sensitivity_target: float
+    vision_threatening_sensitivity_target: float
     chosen_on: str
 
 

@@ -77,9 +77,9 @@ def test_model_that_is_not_what_it_says_is_refused(tmp_path):
 
     drifted = make_tiny_artefact(tmp_path / "drifted")
     manifest = json.loads((drifted / artefact.MANIFEST).read_text())
-    manifest["test_vector"]["logits"][0] += 0.5
+    manifest["test_vector"]["scores"][0] += 0.5
     (drifted / artefact.MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(ModelRefused, match="other logits"):
+    with pytest.raises(ModelRefused, match="other scores"):
         model_register(directory=drifted)
     assert not ModelVersion.objects.exists()
 

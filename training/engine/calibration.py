@@ -34,21 +34,23 @@ def choose_operating_point(
     *,
     temperature: float,
     split: str,
-    sensitivity_target: float,
+    referable_target: float,
+    vision_threatening_target: float,
     version: str,
 ) -> OperatingPoint:
-    """Choose the highest thresholds that still reach the sensitivity. Raises SplitForbidden."""
+    """Choose the highest thresholds that still reach the sensitivities. Raises SplitForbidden."""
     check_tuning_split(split)
     cumulative = head.cumulative_probabilities(logits, temperature)
     return OperatingPoint(
         version=version,
         referable_threshold=_threshold(
-            head.referable_of(cumulative)[grades >= 2], sensitivity_target
+            head.referable_of(cumulative)[grades >= 2], referable_target
         ),
         vision_threatening_threshold=_threshold(
-            head.vision_threatening_of(cumulative)[grades >= 3], sensitivity_target
+            head.vision_threatening_of(cumulative)[grades >= 3], vision_threatening_target
         ),
-        sensitivity_target=sensitivity_target,
+        referable_sensitivity_target=referable_target,
+        vision_threatening_sensitivity_target=vision_threatening_target,
         chosen_on=f"{len(grades)} true-colour eyes of {split}",
     )
 

@@ -72,9 +72,11 @@ def _facts(manifest: Manifest) -> str:
         "input": f"{width} x {height} px, preprocessing {manifest.preprocessing.version}",
         "weights": f"safetensors, stored as {manifest.stored_dtype}, computed in float32",
         "temperature": f"{manifest.temperature:.3f}",
-        "operating point": f"{point.version}: referable from {point.referable_threshold:.3f}, "
-        f"vision-threatening from {point.vision_threatening_threshold:.3f}; sensitivity "
-        f"{point.sensitivity_target:.2f} on {point.chosen_on}",
+        "operating point": f"{point.version}, chosen on {point.chosen_on}: "
+        f"referable from {point.referable_threshold:.3f} "
+        f"for a sensitivity of {point.referable_sensitivity_target:.2f}, "
+        f"vision-threatening from {point.vision_threatening_threshold:.3f} "
+        f"for {point.vision_threatening_sensitivity_target:.2f}",
         "data fingerprint": f"`{manifest.data_fingerprint[:16]}`",
         "made": manifest.created[:10],
     }

@@ -28,13 +28,15 @@ def ship_run(
     directory: Path,
     name: str,
     version: str,
-    sensitivity_target: float = 0.95,
+    referable_target: float = 0.95,
+    vision_threatening_target: float = 0.85,
     stored_dtype: str = "float16",
     note: str = "",
 ) -> Manifest:
     """Save a run's averaged network as an artefact with its card.
 
-    `note` tells on the card what was unusual about the run.
+    `note` tells on the card what was unusual about the run. The targets are sensitivities: the
+    first decides who is referred, the second only how soon, so it may miss a little more.
 
     Pre-state: the run has done at least one epoch; `directory` is absent or empty.
     """
@@ -49,7 +51,8 @@ def ship_run(
         tuned.grades,
         temperature=temperature,
         split=TUNED_ON,
-        sensitivity_target=sensitivity_target,
+        referable_target=referable_target,
+        vision_threatening_target=vision_threatening_target,
         version=f"{name}-{version}-val",
     )
     metrics = {}

@@ -60,6 +60,7 @@ def test_missing_file_is_refused_by_name(copy, name):
         {"operating_point": {}},
         {"preprocessing": {"operations": ["rotate"]}},
         {"test_vector": None},
+        {"test_vector": {"seed": 2, "scores": [0.5], "tolerance": 0.002}},
         {"preprocessing": None},
     ],
 )
@@ -79,9 +80,11 @@ def test_manifest_that_is_no_json_is_refused(copy):
 def test_wrong_test_vector_fails_the_self_check(copy):
     told = json.loads((copy / MANIFEST).read_text())
     vector = told["test_vector"]
-    _edit(copy, test_vector={**vector, "logits": [v + 0.1 for v in vector["logits"]]})
+    _edit(
+        copy, test_vector={**vector, "scores": [*vector["scores"][:3], vector["scores"][3] + 0.1]}
+    )
     grader = load_grader(copy, device="torch-cpu")
-    with pytest.raises(ArtefactInvalid, match="logits"):
+    with pytest.raises(ArtefactInvalid, match="scores"):
         grader.self_check()
 
 

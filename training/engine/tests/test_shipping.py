@@ -74,7 +74,13 @@ def test_temperature_is_found_again(truth):
 @pytest.mark.parametrize("target", [0.8, 0.95, 1.0])
 def test_operating_point_reaches_the_sensitivity_and_not_more_than_needed(target):
     point = choose_operating_point(
-        LOGITS, GRADES, temperature=1.0, split="val", sensitivity_target=target, version="t"
+        LOGITS,
+        GRADES,
+        temperature=1.0,
+        split="val",
+        referable_target=target,
+        vision_threatening_target=0.5,
+        version="t",
     )
     referable = 1 / (1 + np.exp(-LOGITS[:, 1]))
     positive = GRADES >= 2
@@ -82,6 +88,7 @@ def test_operating_point_reaches_the_sensitivity_and_not_more_than_needed(target
     assert reached >= target
     higher = (referable[positive] >= point.referable_threshold + 0.02).mean()
     assert higher < target or target == 1.0
+    assert point.vision_threatening_sensitivity_target == 0.5
     assert point.chosen_on == "400 true-colour eyes of val"
 
 
@@ -94,6 +101,7 @@ def test_nothing_is_fitted_on_the_second_site():
             GRADES,
             temperature=1.0,
             split="second_site",
-            sensitivity_target=0.95,
+            referable_target=0.95,
+            vision_threatening_target=0.85,
             version="t",
         )
