@@ -195,7 +195,8 @@ def _frames(picture: Image.Image) -> int:
 
 def _upright_size(picture: Image.Image) -> tuple[int, int]:
     try:
-        turned = picture.getexif().get(ORIENTATION_TAG, 1) in SIDEWAYS
+        # Pillow turns a TIFF by itself, and tells the size it has then.
+        turned = picture.format != "TIFF" and picture.getexif().get(ORIENTATION_TAG, 1) in SIDEWAYS
     except DECODE_ERRORS as error:
         raise PhotographRefused("damaged", DAMAGED) from error
     return (picture.height, picture.width) if turned else picture.size

@@ -90,10 +90,13 @@ def test_a_good_file_of_every_kind_is_read_and_shown_alike(kind):
     assert np.abs(difference).mean() < 4
 
 
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_photograph_is_shown_upright_and_says_nothing_about_where_it_was(orientation):
+def test_a_turned_photograph_is_shown_upright_and_says_nothing_about_where_it_was(
+    orientation, file_format
+):
     upright = eye()
-    file = written(_turned(upright, orientation), "JPEG", quality=95, exif=exif(orientation))
+    file = written(_turned(upright, orientation), file_format, quality=95, exif=exif(orientation))
 
     photograph = photograph_read(file, **LIMITS)
 
