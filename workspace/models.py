@@ -357,10 +357,14 @@ class CaseManager(NewestManager):
         )
 
     def cancel(self, *, pk: ObjectId, by: str, reason: str) -> "Case | None":
-        """Take a case out for good. Pre-state: not graded yet. Post-state: CANCELLED."""
+        """Take a case out for good.
+
+        Pre-state: nothing was graded yet, not even before a retake: who could not be graded must
+        not drop out of sight. Post-state: CANCELLED.
+        """
         return self.transition(
             pk=pk,
-            where={"state": {"$in": [CaseState.DRAFT, CaseState.QUEUED, CaseState.FAILED]}},
+            where={"state": {"$in": CANCELLABLE}, "outcome": None},
             to=CaseState.CANCELLED,
             by=by,
             reason=reason,
@@ -370,20 +374,20 @@ class CaseManager(NewestManager):
     def settle(self, *, case: "Case", outcome: CaseOutcome, by: str, reason: str) -> "Case | None":
         """Put a final outcome in place of the wish for a retake.
 
-        Pre-state: GRADED and wanting a retake, at the version that the caller has seen.
-        Post-state: GRADED.
+        Pre-state: GRADED and wanting a retake, or FAILED at grading one, at the version that the
+        caller has seen. Post-state: GRADED.
         """
         return self.transition(
             pk=case.pk,
             where={
-                "state": CaseState.GRADED,
+                "state": {"$in": [CaseState.GRADED, CaseState.FAILED]},
                 "outcome.decision": Decision.RETAKE,
                 "version": case.version,
             },
             to=CaseState.GRADED,
             by=by,
             reason=reason,
-            values={"outcome": outcome},
+            values={"outcome": outcome, "failure": ""},
         )
 
     def postpone_hint(
@@ -456,6 +460,8 @@ class CaseManager(NewestManager):
     def _from_stored(self, stored: dict | None) -> "Case | None":
         return None if stored is None else self._instance(stored, self.model._meta.concrete_fields)
 
+
+CANCELLABLE = [CaseState.DRAFT, CaseState.QUEUED, CaseState.FAILED]
 
 # A case that the clinic may still change: a draft, a failed one, or one that wants a retake.
 EDITABLE = {
@@ -572,11 +578,17 @@ class Case(TenantModel):
 
     @property
     def wants_retake(self) -> bool:
-        return (
-            self.state == CaseState.GRADED
-            and self.outcome is not None
-            and self.outcome.decision == Decision.RETAKE
-        )
+        return self.state == CaseState.GRADED and self.retakes_can_end
+
+    @property
+    def retakes_can_end(self) -> bool:
+        """Whether the clinic may say that there will be no retake, also after one that failed."""
+        awaited = self.outcome is not None and self.outcome.decision == Decision.RETAKE
+        return awaited and self.state in (CaseState.GRADED, CaseState.FAILED)
+
+    @property
+    def cancellable(self) -> bool:
+        return self.state in CANCELLABLE and self.outcome is None
 
     @property
     def editable(self) -> bool:

@@ -147,10 +147,10 @@ def _already_submitted(case: Case) -> Case:
 
 
 def case_cancel(*, case: Case, by: str, reason: str) -> Case:
-    """Take a case out before it is graded. Raises CaseConflict when it is being graded or done."""
+    """Take a case out before anything is graded. Raises CaseConflict when it is too late."""
     cancelled = Case.objects.cancel(pk=case.pk, by=by, reason=reason)
     if cancelled is None:
-        raise CaseConflict("This case can't be cancelled any more: it is being graded or done.")
+        raise CaseConflict("This case can't be cancelled any more: its grading has begun.")
     case_announce(cancelled)
     return cancelled
 
@@ -158,7 +158,8 @@ def case_cancel(*, case: Case, by: str, reason: str) -> Case:
 def case_end_retakes(*, case: Case, by: str, reason: str) -> Case:
     """Decide without the retake that can't be had: what could not be graded is referred.
 
-    Pre-state: graded and wanting a retake, nothing new added. Post-state: GRADED, wanting none.
+    Pre-state: graded and wanting a retake, or failed at one; nothing ungraded in the case.
+    Post-state: GRADED, wanting none.
     Raises CaseConflict when a photograph waits to be submitted, or the case wants no retake.
     """
     if any(image.needs_grading for image in case.images):

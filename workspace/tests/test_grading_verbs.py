@@ -25,15 +25,22 @@ def situations() -> dict[str, dict]:
     """Return every state that makes a difference, as fields of the stored case."""
     now = timezone.now()
     waiting = {"attempt": ATTEMPT, "attempt_limit": 4}
+    queued = {"state": CaseState.QUEUED, "due_at": now + HOUR, **waiting}
     return {
         "draft": {"state": CaseState.DRAFT},
-        "queued": {"state": CaseState.QUEUED, "due_at": now + HOUR, **waiting},
+        "queued": queued,
         "used up": {"state": CaseState.QUEUED, "due_at": now, "attempt": 2, "attempt_limit": 2},
         "grading": {"state": CaseState.GRADING, "due_at": now + HOUR, **waiting},
         "lost": {"state": CaseState.GRADING, "due_at": now - HOUR, **waiting},
         "graded": {"state": CaseState.GRADED, "outcome": Decision.REFER, "attempt": ATTEMPT},
         "retake": {"state": CaseState.GRADED, "outcome": Decision.RETAKE, "attempt": ATTEMPT},
         "failed": {"state": CaseState.FAILED, "attempt": ATTEMPT},
+        "retake queued": {**queued, "outcome": Decision.RETAKE},
+        "retake failed": {
+            "state": CaseState.FAILED,
+            "outcome": Decision.RETAKE,
+            "attempt": ATTEMPT,
+        },
         "cancelled": {"state": CaseState.CANCELLED, "attempt": ATTEMPT},
     }
 
@@ -144,12 +151,12 @@ def label_image(case: Case) -> Case | None:
 
 
 STAYS = "as it was"
-EDITABLE = dict.fromkeys(("draft", "retake", "failed"), STAYS)
+EDITABLE = dict.fromkeys(("draft", "retake", "failed", "retake failed"), STAYS)
 
 # For each verb the situations in which it acts, and the state after it. Elsewhere it does nothing.
 TABLE: dict[Callable, dict[str, str]] = {
     submit: dict.fromkeys(EDITABLE, CaseState.QUEUED),
-    claim: {"queued": CaseState.GRADING, "lost": CaseState.GRADING},
+    claim: dict.fromkeys(("queued", "retake queued", "lost"), CaseState.GRADING),
     renew: {"grading": STAYS, "lost": STAYS},
     renew_by_another: {},
     complete: {"grading": CaseState.GRADED, "lost": CaseState.GRADED},
@@ -157,11 +164,11 @@ TABLE: dict[Callable, dict[str, str]] = {
     release: {"grading": CaseState.QUEUED, "lost": CaseState.QUEUED},
     release_as_seen_before_a_renewal: {},
     give_up_as_seen_before_a_renewal: {},
-    give_up_queued: {"queued": CaseState.FAILED, "used up": CaseState.FAILED},
+    give_up_queued: dict.fromkeys(("queued", "retake queued", "used up"), CaseState.FAILED),
     give_up_grading: {"grading": CaseState.FAILED, "lost": CaseState.FAILED},
     cancel: dict.fromkeys(("draft", "queued", "used up", "failed"), CaseState.CANCELLED),
-    settle: {"retake": CaseState.GRADED},
-    postpone_hint: {"queued": STAYS, "used up": STAYS},
+    settle: {"retake": CaseState.GRADED, "retake failed": CaseState.GRADED},
+    postpone_hint: dict.fromkeys(("queued", "retake queued", "used up"), STAYS),
     amend: EDITABLE,
     amend_unseen: {},
     add_image: EDITABLE,

@@ -356,6 +356,33 @@ def test_new_photographs_are_graded_before_retakes_end(two_hospitals, client_of)
     assert only(Case, hospital).wants_retake
 
 
+def test_a_retake_that_can_not_be_graded_is_removed_and_the_patient_referred(
+    two_hospitals, client_of
+):
+    hospital, client = two_hospitals.a.hospital, client_of(two_hospitals.a.staff)
+    case = make_graded_case(make_patient(hospital), right=None, left=0)
+    client.post(url("case-image-add", case.pk), {"files": [upload()], "laterality": "OD"})
+    waiting = text_of(client.post(url("case-submit", case.pk), follow=True))
+    assert "Cancel this visit" not in waiting, "an eye that could not be graded stays in sight"
+    claimed = case_claim(case_pk=str(case.pk), worker="test")
+    with hospital_scope(hospital.pk):
+        Case.objects.give_up(
+            pk=case.pk,
+            attempt=claimed.attempt,
+            state=claimed.state,
+            reason=GAVE_UP,
+            by="grading service",
+        )
+    client.post(url("case-cancel", case.pk), {"reason": "no more of this"})
+    client.post(url("image-remove", case.pk, claimed.images[-1].key))
+
+    settled = client.post(url("case-end-retakes", case.pk), {"reason": "has left"}, follow=True)
+
+    assert "Refer to an eye doctor" in text_of(settled)
+    case = only(Case, hospital)
+    assert (case.outcome.decision, case.outcome.right_eye, case.failure) == ("refer", 5, "")
+
+
 def test_a_cancelled_visit_needs_a_reason_and_stays_cancelled(two_hospitals, client_of):
     hospital, client = two_hospitals.a.hospital, client_of(two_hospitals.a.staff)
     case = make_case(make_patient(hospital))

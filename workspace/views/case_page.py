@@ -123,7 +123,6 @@ def case_context(case: Case) -> dict:
         "cancel_form": CaseCancelForm(),
         "retakes_form": RetakesEndForm(),
         "upload_max_mb": settings.UPLOAD_MAX_BYTES // 1_000_000,
-        "cancellable": case.state in (CaseState.DRAFT, CaseState.QUEUED, CaseState.FAILED),
     }
 
 
