@@ -13,7 +13,7 @@ class Command(BaseCommand):
         fresh = [person for person in people if person.password]
         if not fresh:
             self.stdout.write("The demo is there already; passwords are shown only when made.")
-            self.stdout.write("Set a new one with: manage.py changepassword E-MAIL")
+            self.stdout.write("Set a new one with: manage.py password_reset E-MAIL")
             return
         self.stdout.write("Demo accounts. These passwords are shown now and never again:\n")
         for person in fresh:
