@@ -60,8 +60,9 @@ def _takes_cases(log: Path) -> bool:
 
 def worker_refusal(log: Path) -> str:
     """Return why a worker has no model to grade with, or nothing; it goes on looking for one."""
-    told = NOT_READY.search(log_tail(log, lines=200))
-    return told.group(1) if told else ""
+    since_ready = log_tail(log, lines=200).rpartition(" model_ready ")[2]
+    told = NOT_READY.findall(since_ready)
+    return told[-1] if told else ""
 
 
 def beat_program() -> Program:

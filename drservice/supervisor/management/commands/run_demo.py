@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from django.conf import settings
@@ -30,6 +31,8 @@ from drservice.supervisor.session import READY_TIMEOUT_S, choose_port, service_s
 from drservice.supervisor.supervision import Supervisor
 from drservice.supervisor.web_session import PageError, Upload
 
+# Long enough for a worker to find the model that was promoted while it started.
+REFUSAL_PATIENCE_S = 6.0
 LOOK = f"The logs in {settings.VAR_DIR / 'log'} say more."
 
 
@@ -79,14 +82,33 @@ class Command(BaseCommand):
         self.stdout.write(f"Submitting {len(cases)} case(s) as {account.email} ...")
         visit = _Visit(address, account, cases, self.stdout.write)
         visit.start()
-        log = supervisor.log_of("worker")
-        supervisor.watch(until=lambda: not visit.is_alive() or worker_refusal(log))
+        refusal = _LastingRefusal(supervisor.log_of("worker"))
+        supervisor.watch(until=lambda: not visit.is_alive() or refusal.lasts())
         if visit.is_alive():
-            raise ServiceError(f"The worker grades nothing. {worker_refusal(log)}", LOOK)
+            raise ServiceError(f"The worker grades nothing. {refusal.reason}", LOOK)
         submissions = visit.result()
         self.stdout.write(result_table(submissions))
         if not all(submission.graded for submission in submissions):
             raise ServiceError("Not every case was graded; the table says why.", LOOK)
+
+
+class _LastingRefusal:
+    """A worker's refusal to grade that stays.
+
+    A worker that starts beside the registration of a new model may say for a moment that the one
+    before it can't be used.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self.reason = ""
+        self._log = log
+        self._since_s = 0.0
+
+    def lasts(self) -> bool:
+        reason = worker_refusal(self._log)
+        if reason != self.reason:
+            self.reason, self._since_s = reason, time.monotonic()
+        return bool(reason) and time.monotonic() - self._since_s > REFUSAL_PATIENCE_S
 
 
 class _Visit(threading.Thread):
