@@ -11,6 +11,7 @@ from bson import ObjectId
 from django.conf import settings
 from django.utils import timezone
 from kombu.exceptions import OperationalError
+from pymongo.errors import PyMongoError
 
 from accounts.scoping import every_hospital, hospital_scope
 from drservice.celery import app
@@ -260,7 +261,19 @@ def cases_reconcile() -> int:
     Safe to run anywhere, any number of times at once. Returns how many cases it moved.
     """
     with every_hospital("reconcile due cases"):
-        return sum(_reconcile(case) for case in cases_due(timezone.now()))
+        return sum(_reconcile_apart(case) for case in cases_due(timezone.now()))
+
+
+def _reconcile_apart(case: Case) -> bool:
+    """Look after one case so that, whatever is wrong with it, the others don't wait for it."""
+    try:
+        return _reconcile(case)
+    except PyMongoError:
+        # Nothing can be done for the others either while the database is away.
+        raise
+    except Exception:
+        log.exception("case_not_reconciled case=%s", case.pk)
+        return False
 
 
 def _reconcile(case: Case) -> bool:
@@ -333,14 +346,17 @@ def _grading(result: ImageResult, now: dt.datetime) -> EyeGrading:
 
 def _outcome(case: Case, now: dt.datetime, *, retakes_left: int) -> CaseOutcome:
     right, left = case.eye_state(Laterality.OD), case.eye_state(Laterality.OS)
+    grades = case.likeliest_grade(Laterality.OD), case.likeliest_grade(Laterality.OS)
     outcome: Outcome = case_outcome(right, left, retakes_left=retakes_left)
     return CaseOutcome(
         decision=outcome.decision,
         right_eye=right,
         left_eye=left,
+        right_grade=grades[0],
+        left_grade=grades[1],
         reasons=[
-            eye_reason("Right eye", right, case.likeliest_grade(Laterality.OD)),
-            eye_reason("Left eye", left, case.likeliest_grade(Laterality.OS)),
+            eye_reason("Right eye", right, grades[0]),
+            eye_reason("Left eye", left, grades[1]),
         ],
         decided_at=now,
     )

@@ -181,6 +181,23 @@ def test_case_of_a_lost_worker_is_tried_again_and_given_up_in_the_end(case, hint
     assert len(hints) == settings.GRADING_MAX_ATTEMPTS - 1
 
 
+def test_case_that_can_not_be_looked_after_holds_up_no_other(case, hints, monkeypatch, caplog):
+    other = make_queued_case(make_patient(make_hospital()))
+    become_due(case)
+    become_due(other)
+
+    def send(waiting: Case) -> bool:
+        if waiting.pk == case.pk:
+            raise ValueError("something odd in this one")
+        return True
+
+    monkeypatch.setattr(services, "hint_send", send)
+
+    assert cases_reconcile() == 1
+    assert reload(other).hints == 1
+    assert f"case_not_reconciled case={case.pk}" in caplog.text
+
+
 @pytest.mark.parametrize("attempts_left", [1, 0])
 def test_lease_renewed_while_a_sweep_runs_is_left_alone(case, hints, monkeypatch, attempts_left):
     held = claim(case)
