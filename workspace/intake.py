@@ -92,14 +92,6 @@ def photograph_read(file: BinaryIO, *, max_bytes: int, max_pixels: int) -> Photo
     )
 
 
-def sha256_of(file: BinaryIO) -> str:
-    """Return the SHA-256 of a file's bytes, read in pieces; the file is at its start afterwards."""
-    file.seek(0)
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
-    file.seek(0)
-    return digest
-
-
 def _require_size(file: BinaryIO, max_bytes: int) -> int:
     size_bytes = file.seek(0, io.SEEK_END)
     file.seek(0)
