@@ -195,8 +195,11 @@ class StateChange(EmbeddedModel):
 
 class CaseOutcome(EmbeddedModel):
     decision = models.CharField(max_length=15, choices=Decision.choices)
+    # What decided (EyeState), and the likeliest grade that pages show beside it.
     right_eye = models.IntegerField()
     left_eye = models.IntegerField()
+    right_grade = models.IntegerField(null=True, default=None)
+    left_grade = models.IntegerField(null=True, default=None)
     reasons = ArrayField(models.CharField(max_length=200), default=list)
     decided_at = models.DateTimeField()
 

@@ -97,16 +97,25 @@ def megabytes(size_bytes: int) -> str:
 
 @register.filter
 def eye_grades(case: Case) -> list[dict]:
-    """Return what a list shows of each eye: its grade, `?` when not gradable, `–` when absent."""
-    if case.outcome is None:
+    """Return what a list shows of each eye: its likeliest grade, as the case's own page does.
+
+    `?` when not gradable, `–` when absent. Grades of one eye that don't rule disease out, as on a
+    disc-centred photograph alone, count as not gradable here too.
+    """
+    outcome = case.outcome
+    if outcome is None:
         return []
-    eyes = {Laterality.OD: case.outcome.right_eye, Laterality.OS: case.outcome.left_eye}
-    signs = {EyeState.UNGRADABLE: "?", EyeState.ABSENT: "–"}
     return [
-        {
-            "laterality": laterality.value,
-            "grade": state if state <= EyeState.PROLIFERATIVE else None,
-            "short": signs.get(state, str(state)),
-        }
-        for laterality, state in eyes.items()
+        _eye_grade(Laterality.OD, outcome.right_eye, outcome.right_grade),
+        _eye_grade(Laterality.OS, outcome.left_eye, outcome.left_grade),
     ]
+
+
+def _eye_grade(laterality: Laterality, state: int, grade: int | None) -> dict:
+    signs = {EyeState.UNGRADABLE: "?", EyeState.ABSENT: "–"}
+    shown = None if state in signs else grade
+    return {
+        "laterality": laterality.value,
+        "grade": shown,
+        "short": signs.get(state, str(shown)),
+    }

@@ -329,6 +329,21 @@ def test_a_failed_case_and_a_retake_say_what_to_do_next(two_hospitals, client_of
     assert "Photographs replaced by retakes (1)" in page
 
 
+def test_the_worklist_shows_the_grades_that_the_case_shows(two_hospitals, client_of):
+    hospital, client = two_hospitals.a.hospital, client_of(two_hospitals.a.staff)
+    claimed = case_claim(case_pk=str(make_queued_case(make_patient(hospital)).pk), worker="test")
+    right, left = claimed.images
+    flagged = make_result(right, 1, referable=True)
+    case = case_complete(case=claimed, results=[flagged, make_result(left, None)])
+    assert case.outcome.decision == "refer"
+    grades = re.findall(
+        r'<span class="eye-mini">(O[DS]) <strong[^>]*>(.)<', text_of(client.get(url("case-list")))
+    )
+    assert grades == [("OD", "1"), ("OS", "?")]
+    page = text_of(client.get(url("case-detail", case.pk)))
+    assert "ICDR 1 is likeliest" in page
+
+
 def test_a_patient_who_can_not_be_photographed_again_is_referred(two_hospitals, client_of):
     hospital, client = two_hospitals.a.hospital, client_of(two_hospitals.a.staff)
     case = make_graded_case(make_patient(hospital), right=None, left=0)
@@ -418,6 +433,19 @@ def test_details_of_two_tabs_do_not_overwrite_each_other(two_hospitals, client_o
         {**DETAILS, "absent_eye": "OD", "absent_eye_reason": "artificial eye"},
     )
     assert (odd.status_code, "There is a photograph of this eye" in text_of(odd)) == (422, True)
+
+
+def test_words_of_a_second_window_are_not_lost_in_silence(two_hospitals, client_of):
+    client = client_of(two_hospitals.a.staff)
+    case = make_case(make_patient(two_hospitals.a.hospital))
+    client.post(url("case-submit", case.pk), DETAILS)
+    words = {**DETAILS, "notes": "Typed in another window"}
+
+    for address in (url("case-submit", case.pk), url("case-details", case.pk)):
+        assert "was not saved" in text_of(client.post(address, words, follow=True))
+        assert "was not saved" not in text_of(client.post(address, DETAILS, follow=True))
+        assert client.get(address).url == url("case-detail", case.pk)
+    assert only(Case, two_hospitals.a.hospital).notes == DETAILS["notes"]
 
 
 def test_a_correction_of_a_patient_shows_in_their_cases(two_hospitals, client_of):
