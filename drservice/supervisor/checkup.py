@@ -1,5 +1,6 @@
 """The doctor's questions: one for each part of the service, each with its cure."""
 
+import datetime as dt
 import importlib
 import importlib.metadata
 import re
@@ -38,6 +39,7 @@ MIN_MONGODB = (6, 0)
 MIN_FREE_BYTES = 2_000_000_000
 SERVER_TIMEOUT_MS = 3000
 PING_TIMEOUT_S = 3.0
+MAX_CLOCK_GAP_S = 5.0
 RECONCILE_TASK = "workspace.reconcile_cases"
 FINDERS = {"mongod": find_mongod, "redis-server": find_redis_server}
 LIBRARIES = "Debian, Ubuntu: apt-get install libssl3 libcurl4. Or put another one on PATH."
@@ -179,6 +181,20 @@ def replica_set() -> str:
             "MONGODB_URI (?replicaSet=rs0).",
         )
     return f"{hello['setName']}, {len(hello['hosts'])} member(s), primary {hello['primary']}"
+
+
+def clock() -> str:
+    """Compare this machine's clock with MongoDB's: leases and hints expire by the clock."""
+    with _mongo() as client:
+        there = client.admin.command("hello")["localTime"]
+    gap_s = abs((dt.datetime.now(dt.UTC).replace(tzinfo=None) - there).total_seconds())
+    if gap_s > MAX_CLOCK_GAP_S:
+        raise Problem(
+            f"The clock here and the one of MongoDB's machine are {gap_s:.0f} s apart: cases would "
+            "be taken from workers that are at work on them.",
+            "Set both clocks by NTP (for instance systemd-timesyncd or chrony).",
+        )
+    return f"{gap_s:.1f} s from MongoDB's"
 
 
 def write_concern() -> str:
@@ -330,6 +346,7 @@ QUESTIONS = (
     Question("disk", disk),
     Question("mongodb", mongodb),
     Question("replica set", replica_set, needs="mongodb"),
+    Question("clock", clock, needs="mongodb"),
     Question("write concern", write_concern, needs="replica set"),
     Question("migrations", migrations, needs="mongodb"),
     Question("photographs", image_storage, needs="mongodb"),

@@ -1,5 +1,8 @@
 """The doctor: what is well is said so, what is broken comes with its cure, and it never falls."""
 
+import datetime as dt
+from types import SimpleNamespace
+
 import pymongo
 import pytest
 from django.core.management import call_command
@@ -92,6 +95,7 @@ def test_server_that_a_variable_names_and_that_is_away_is_told_from_an_embedded_
 def test_records_and_photographs_are_found_well_on_real_servers(settings):
     assert "version" in checkup.mongodb()
     assert "rs0, 1 member(s)" in checkup.replica_set()
+    assert "s from MongoDB's" in checkup.clock()
     assert "majority and journal" in checkup.write_concern()
     assert checkup.migrations() == "all applied"
     assert "written, read and deleted" in checkup.image_storage()
@@ -104,6 +108,18 @@ def test_records_and_photographs_are_found_well_on_real_servers(settings):
     settings.DATABASES["default"]["OPTIONS"] = {}
     with pytest.raises(Problem, match="one lost node may lose a case"):
         checkup.write_concern()
+
+
+@pytest.mark.django_db
+def test_clock_that_is_not_that_of_mongodb_is_a_problem(monkeypatch):
+    class FastClock(dt.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + dt.timedelta(seconds=60)
+
+    monkeypatch.setattr(checkup, "dt", SimpleNamespace(datetime=FastClock, UTC=dt.UTC))
+    with pytest.raises(Problem, match="60 s apart"):
+        checkup.clock()
 
 
 @pytest.mark.processes
