@@ -341,7 +341,7 @@ def test_the_worklist_shows_the_grades_that_the_case_shows(two_hospitals, client
     )
     assert grades == [("OD", "1"), ("OS", "?")]
     page = text_of(client.get(url("case-detail", case.pk)))
-    assert "ICDR 1 is likeliest" in page
+    assert "ICDR 1</strong> is likeliest" in page
 
 
 def test_a_patient_who_can_not_be_photographed_again_is_referred(two_hospitals, client_of):
