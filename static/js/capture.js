@@ -6,6 +6,7 @@
 
   const queue = [];
   let busy = false;
+  let signedOut = false;
 
   const zone = () => document.getElementById("drop-zone");
 
@@ -40,6 +41,10 @@
     if (busy) event.preventDefault();
   });
 
+  // Whoever was signed out signs in again in another tab. Here nothing typed or chosen is lost.
+  window.addEventListener("focus", resume);
+  document.addEventListener("visibilitychange", resume);
+
   function enqueue(form, files) {
     for (const file of files) queue.push({ form, file, row: uploadRow(file) });
     if (!busy) next();
@@ -68,9 +73,38 @@
     busy = Boolean(item);
     if (!item) return;
     send(item).then((result) => {
+      if (result.sign_in_url) return pause(item, result.sign_in_url);
       finish(item.row, result);
-      return refresh();
-    }).finally(next);
+      return refresh().finally(next);
+    });
+  }
+
+  // Keep what waits. Refreshing now would lead the page away to sign-in, with all that is on it.
+  function pause(item, signInUrl) {
+    const words = item.row.querySelector(".upload-words");
+    const link = linkTo(signInUrl, "Sign in in a new tab");
+    link.target = "_blank";
+    link.rel = "noopener";
+    item.row.classList.add("upload-refused");
+    words.replaceChildren("You were signed out. ", link, ", then come back: the upload goes on here.");
+    show(item.row);
+    queue.unshift(item);
+    signedOut = true;
+  }
+
+  async function resume() {
+    if (!signedOut || document.hidden) return;
+    const answer = await fetch(document.getElementById("photographs").dataset.refreshUrl);
+    if (answer.redirected || !answer.ok || !signedOut) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const token = fresh.querySelector("[name=csrfmiddlewaretoken]");
+    if (!token || !signedOut) return;
+    for (const form of [...document.forms, ...queue.map((item) => item.form)]) {
+      for (const input of form.querySelectorAll("[name=csrfmiddlewaretoken]")) input.value = token.value;
+    }
+    signedOut = false;
+    queue[0].row.classList.remove("upload-refused");
+    next();
   }
 
   function send({ form, file, row }) {
@@ -86,14 +120,17 @@
       words.textContent = event.loaded < event.total ? `${Math.round(100 * bar.value)} %` : "Checking";
     });
     return new Promise((resolve) => {
-      request.addEventListener("loadend", () => resolve(outcomeOf(request)));
+      request.addEventListener("loadend", () => resolve(outcomeOf(request, form)));
       request.open("POST", form.getAttribute("action"));
       request.setRequestHeader("Accept", "application/json");
       request.send(body);
     });
   }
 
-  function outcomeOf(request) {
+  function outcomeOf(request, form) {
+    if (request.responseURL && new URL(request.responseURL).pathname !== form.getAttribute("action")) {
+      return { sign_in_url: request.responseURL };
+    }
     try {
       return JSON.parse(request.responseText).results[0];
     } catch {
@@ -109,14 +146,20 @@
     row.querySelector("progress").remove();
     row.classList.add(`upload-${result.status}`);
     words.textContent = result.message || "Added";
-    if (result.case_url) words.append(" ", linkTo(result.case_url));
+    if (result.case_url) words.append(" ", linkTo(result.case_url, "Open that case"));
+    if (result.status === "refused") show(row);
     if (result.status === "added") setTimeout(() => row.remove(), 4000);
   }
 
-  function linkTo(url) {
+  // On a telephone the list of uploads is far above the place where the file was chosen.
+  function show(row) {
+    row.scrollIntoView({ block: "nearest", behavior: "instant" });
+  }
+
+  function linkTo(url, name) {
     const link = document.createElement("a");
     link.href = url;
-    link.textContent = "Open that case";
+    link.textContent = name;
     return link;
   }
 

@@ -159,6 +159,29 @@ def test_a_result_appears_on_the_open_page(browser, address, two_hospitals, faul
     assert [fault for fault in faults if "status of 422" not in fault] == []
 
 
+def test_who_was_signed_out_goes_on_where_they_were(browser, address, two_hospitals, faults):
+    page = new_page(browser, faults)
+    sign_in(page, address, two_hospitals.a.staff)
+    register_patient(page)
+    page.get_by_label("Notes").fill("Restless left eye")
+    page.context.clear_cookies(name="sessionid")
+
+    drop_files(page, {"a_right.jpg": picture_bytes(), "a_left.jpg": picture_bytes()})
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Sign in in a new tab").click()
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    sign_in(opened.value, address, two_hospitals.a.staff)
+    expect(opened.value.get_by_role("heading", name="Worklist")).to_be_visible()
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+
+    expect(page.locator("#gaps")).to_contain_text("Everything needed is there")
+    page.get_by_role("button", name="Submit for grading").click()
+    expect(page.get_by_role("heading", name="Waiting to be graded")).to_be_visible()
+    with hospital_scope(two_hospitals.a.hospital.pk):
+        assert Case.objects.get().notes == "Restless left eye"
+    assert faults == []
+
+
 def test_a_visit_needs_no_javascript(browser, address, two_hospitals, faults):
     page = new_page(browser, faults, java_script_enabled=False)
     sign_in(page, address, two_hospitals.a.staff)
