@@ -51,8 +51,8 @@ workspace:case-create       GET,POST  capture_cases   patient
 workspace:case-list         GET       see_records     -
 workspace:worklist-events   GET       =see_records    -
 workspace:case-detail       GET       see_records     case
-workspace:case-details      POST      capture_cases   case
-workspace:case-submit       POST      capture_cases   case
+workspace:case-details      GET,POST  capture_cases   case
+workspace:case-submit       GET,POST  capture_cases   case
 workspace:case-cancel       POST      capture_cases   case
 workspace:case-end-retakes  POST      capture_cases   case
 workspace:case-status       GET       =see_records    case

@@ -6,7 +6,7 @@ from bson import ObjectId
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import NOT_FOUND, access_membership, member, signed_in
 from accounts.permissions import Capability
@@ -33,6 +33,12 @@ FILTER_LABELS = {
     "draft": "Drafts",
     "graded": "Graded",
 }
+
+
+TOO_LATE = (
+    "What you entered last was not saved: this case was submitted or cancelled meanwhile, for "
+    "instance in another window."
+)
 
 
 @signed_in
@@ -75,10 +81,19 @@ def case_status_json(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     return JsonResponse(case_status(access_case(request, pk)))
 
 
+# A page that refuses an entry stays at the address of its form. Whoever then asks for that address
+# again, by the address bar or a restored session, is led to the case.
+FORM_PAGE = require_http_methods(["GET", "HEAD", "POST"])
+
+
 @member(Capability.CAPTURE_CASES)
-@require_POST
+@FORM_PAGE
 def case_details(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     case = access_case(request, pk)
+    if request.method != "POST":
+        return redirect("workspace:case-detail", case.pk)
+    if not case.editable:
+        return _too_late(request, case)
     refusal, _ = _save_details(request, case)
     if refusal is not None:
         return refusal
@@ -87,12 +102,14 @@ def case_details(request: HttpRequest, pk: ObjectId) -> HttpResponse:
 
 
 @member(Capability.CAPTURE_CASES)
-@require_POST
+@FORM_PAGE
 def case_submit(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     """Save the details that came with the click, then submit; a second click changes nothing."""
     case = access_case(request, pk)
-    if case.waiting:
+    if request.method != "POST":
         return redirect("workspace:case-detail", case.pk)
+    if not case.editable:
+        return _too_late(request, case)
     if "notes" in request.POST:
         refusal, case = _save_details(request, case)
         if refusal is not None:
@@ -101,6 +118,14 @@ def case_submit(request: HttpRequest, pk: ObjectId) -> HttpResponse:
         submit_case(case=case, by=request.user.name)
     except ServiceFault as fault:
         messages.error(request, fault.message)
+    return redirect("workspace:case-detail", case.pk)
+
+
+def _too_late(request: HttpRequest, case: Case) -> HttpResponse:
+    """Lead to the case as it is; say so when words that came with the click are not in it."""
+    form = CaseDetailsForm(request.POST, instance=access_case(request, case.pk))
+    if "notes" in request.POST and form.has_changed():
+        messages.error(request, TOO_LATE)
     return redirect("workspace:case-detail", case.pk)
 
 
