@@ -17,7 +17,8 @@ from inference.engine.errors import EngineError, UnreadableImage
 from inference.engine.schemas import Grading
 from inference.errors import GradingFailed
 from inference.serving import ModelKeeper, ServedModel
-from workspace.models import Case, EyeImage
+from workspace.case_parts import EyeImage
+from workspace.models import Case
 from workspace.schemas import ImageResult, Quality
 from workspace.services import case_claim, case_complete, case_release
 

@@ -7,7 +7,8 @@ from bson import ObjectId
 from django.http import Http404, HttpRequest
 
 from accounts.access import access_membership
-from workspace.models import Case, EyeImage, Patient
+from workspace.case_parts import EyeImage
+from workspace.models import Case, Patient
 
 
 def access_patient(request: HttpRequest, pk: ObjectId) -> Patient:

@@ -9,7 +9,8 @@ from accounts.permissions import Role
 from accounts.scoping import hospital_scope
 from accounts.selectors import hospital_by_name
 from accounts.services import hospital_create, membership_create, user_create
-from workspace.models import DiabetesType, Patient, Sex
+from workspace.models import Patient
+from workspace.schemas import DiabetesType, Sex
 
 HOSPITALS = {"north": "North Clinic (demo)", "south": "South Clinic (demo)"}
 OPERATOR_EMAIL = "operator@demo.example"

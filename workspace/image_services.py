@@ -13,8 +13,9 @@ from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 
+from workspace.case_parts import EyeImage, new_key
 from workspace.intake import Photograph, PhotographRefused, photograph_read
-from workspace.models import Case, EyeImage, new_key
+from workspace.models import Case
 from workspace.schemas import Field, Laterality
 from workspace.services import CaseConflict
 

@@ -18,6 +18,21 @@ class Field(models.TextChoices):
     DISC = "disc", "Disc-centred"
 
 
+class Sex(models.TextChoices):
+    FEMALE = "F", "Female"
+    MALE = "M", "Male"
+    OTHER = "O", "Other"
+    UNKNOWN = "U", "Not stated"
+
+
+class DiabetesType(models.TextChoices):
+    TYPE_1 = "1", "Type 1"
+    TYPE_2 = "2", "Type 2"
+    GESTATIONAL = "G", "Gestational"
+    OTHER = "O", "Other"
+    UNKNOWN = "U", "Not known"
+
+
 class CaseState(models.TextChoices):
     DRAFT = "draft", "Photographs being added"
     QUEUED = "queued", "Waiting to be graded"

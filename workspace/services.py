@@ -17,8 +17,9 @@ from accounts.scoping import every_hospital, hospital_scope
 from drservice.celery import app
 from drservice.common.errors import ServiceFault
 from drservice.settings.celery import HINT_PRIORITY, INFERENCE_QUEUE
+from workspace.case_parts import CaseOutcome, EyeGrading, EyeImage, PatientCopy
 from workspace.events import case_announce
-from workspace.models import Case, CaseOutcome, EyeGrading, EyeImage, Patient, PatientCopy
+from workspace.models import Case, Patient
 from workspace.schemas import CaseState, ImageResult, Laterality, Outcome, case_outcome, eye_reason
 from workspace.selectors import case_draft_empty, cases_due
 

@@ -17,7 +17,8 @@ from inference.selectors import workers_alive
 from inference.services import model_register
 from inference.worker_status import WorkerStatus
 from workspace import services
-from workspace.models import Case, EyeImage
+from workspace.case_parts import EyeImage
+from workspace.models import Case
 from workspace.schemas import Laterality
 from workspace.services import case_create, case_submit
 from workspace.tests.factories import make_image, make_patient

@@ -3,7 +3,7 @@
 import django.db.models.deletion
 import django.utils.timezone
 import django_mongodb_backend.fields
-import workspace.models
+import workspace.case_parts
 from django.db import migrations, models
 
 
@@ -106,7 +106,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("key", models.CharField(default=workspace.models.new_key, max_length=32)),
+                ("key", models.CharField(default=workspace.case_parts.new_key, max_length=32)),
                 (
                     "laterality",
                     models.CharField(
@@ -136,7 +136,7 @@ class Migration(migrations.Migration):
                 (
                     "grading",
                     django_mongodb_backend.fields.EmbeddedModelField(
-                        default=None, embedded_model=workspace.models.EyeGrading, null=True
+                        default=None, embedded_model=workspace.case_parts.EyeGrading, null=True
                     ),
                 ),
             ],
@@ -299,7 +299,7 @@ class Migration(migrations.Migration):
                 (
                     "patient_copy",
                     django_mongodb_backend.fields.EmbeddedModelField(
-                        embedded_model=workspace.models.PatientCopy
+                        embedded_model=workspace.case_parts.PatientCopy
                     ),
                 ),
                 (
@@ -320,19 +320,19 @@ class Migration(migrations.Migration):
                 (
                     "images",
                     django_mongodb_backend.fields.EmbeddedModelArrayField(
-                        default=list, embedded_model=workspace.models.EyeImage
+                        default=list, embedded_model=workspace.case_parts.EyeImage
                     ),
                 ),
                 (
                     "outcome",
                     django_mongodb_backend.fields.EmbeddedModelField(
-                        default=None, embedded_model=workspace.models.CaseOutcome, null=True
+                        default=None, embedded_model=workspace.case_parts.CaseOutcome, null=True
                     ),
                 ),
                 (
                     "history",
                     django_mongodb_backend.fields.EmbeddedModelArrayField(
-                        default=list, embedded_model=workspace.models.StateChange
+                        default=list, embedded_model=workspace.case_parts.StateChange
                     ),
                 ),
                 ("camera", models.CharField(blank=True, max_length=80)),

@@ -2,7 +2,8 @@
 
 from django import template
 
-from workspace.models import Case, EyeGrading, EyeImage
+from workspace.case_parts import EyeGrading, EyeImage
+from workspace.models import Case
 from workspace.schemas import (
     GRADE_NAMES,
     QUALITY_REASONS,

@@ -6,7 +6,8 @@ from itertools import count
 
 from accounts.models import Hospital
 from accounts.scoping import hospital_scope
-from workspace.models import Case, EyeImage, Patient
+from workspace.case_parts import EyeImage
+from workspace.models import Case, Patient
 from workspace.schemas import ImageResult, Laterality, Quality
 from workspace.services import case_claim, case_complete, case_create, case_submit
 

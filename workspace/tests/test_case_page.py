@@ -2,7 +2,7 @@
 
 import pytest
 
-from workspace.models import EyeGrading
+from workspace.case_parts import EyeGrading
 from workspace.schemas import EyeState, Laterality
 from workspace.tests.factories import make_image
 from workspace.views.case_page import EyeResult

@@ -11,7 +11,8 @@ from django.utils import timezone
 from accounts.models import Hospital
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import make_hospital
-from workspace.models import Case, CaseOutcome
+from workspace.case_parts import CaseOutcome
+from workspace.models import Case
 from workspace.schemas import CaseState, Decision, Laterality
 from workspace.tests.factories import make_case, make_image, make_patient
 

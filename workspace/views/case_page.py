@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.utils import timezone
 
+from workspace.case_parts import EyeImage
 from workspace.forms import CaseCancelForm, CaseDetailsForm, RetakesEndForm
-from workspace.models import Case, EyeImage
+from workspace.models import Case
 from workspace.schemas import (
     GRADE_NAMES,
     NEXT_STEPS,

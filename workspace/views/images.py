@@ -17,13 +17,14 @@ from accounts.access import NOT_FOUND, member
 from accounts.permissions import Capability
 from drservice.common.errors import ServiceFault
 from workspace.access import access_case, access_image
+from workspace.case_parts import EyeImage
 from workspace.forms import ImageLabelForm
 from workspace.image_services import PhotographInAnotherCase, thumbnail_name
 from workspace.image_services import image_add as add_image
 from workspace.image_services import image_label as label_image
 from workspace.image_services import image_remove as remove_image
 from workspace.intake import field_guess, laterality_guess
-from workspace.models import Case, EyeImage
+from workspace.models import Case
 from workspace.schemas import Field, Laterality
 from workspace.views.case_page import case_context
 

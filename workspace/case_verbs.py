@@ -1,0 +1,301 @@
+"""The verbs that move a case.
+
+Each is one conditional update that names the states it may come from. Whoever loses a race gets
+None and has changed nothing.
+"""
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from bson import ObjectId
+from django.db import connection
+from django.utils import timezone
+from pymongo import ReturnDocument
+
+from accounts.scoping import current_scope
+from workspace.case_parts import CaseOutcome, EyeImage, PatientCopy, StateChange
+from workspace.newest import NewestManager
+from workspace.schemas import CaseState, Decision
+
+if TYPE_CHECKING:
+    from workspace.models import Case
+
+CANCELLABLE = [CaseState.DRAFT, CaseState.QUEUED, CaseState.FAILED]
+
+# A case that the clinic may still change: a draft, a failed one, or one that wants a retake.
+EDITABLE = {
+    "$or": [
+        {"state": {"$in": [CaseState.DRAFT, CaseState.FAILED]}},
+        {"state": CaseState.GRADED, "outcome.decision": Decision.RETAKE},
+    ]
+}
+
+
+class CaseManager(NewestManager):
+    """The verbs that move a case. Each is one conditional update; the loser of a race gets None."""
+
+    def transition(
+        self,
+        *,
+        pk: ObjectId,
+        where: dict,
+        to: CaseState,
+        by: str,
+        reason: str = "",
+        values: dict | None = None,
+        mongo: dict | None = None,
+    ) -> "Case | None":
+        """Move one case to `to` if `where` still holds, and write the step into its history.
+
+        `values` are fields of `Case` in Python terms; `mongo` holds further update operators.
+        Returns the case as it is after the update, or None when no case matched.
+        """
+        step = StateChange(at=timezone.now(), state=to, by=by, reason=reason)
+        update = {
+            "$set": self._as_stored({**(values or {}), "state": to}),
+            "$push": {"history": self._as_stored({"history": [step]})["history"][0]},
+            "$inc": {"version": 1},
+        }
+        for operator, changes in (mongo or {}).items():
+            update.setdefault(operator, {}).update(changes)
+        return self._update_one({"_id": pk, **where}, update)
+
+    def submit(
+        self,
+        *,
+        case: "Case",
+        images: list[EyeImage],
+        by: str,
+        now: dt.datetime,
+        due_at: dt.datetime,
+        max_attempts: int,
+    ) -> "Case | None":
+        """Put a case that the clinic has finished into the queue.
+
+        Pre-state: editable, at the version that the caller has seen. Post-state: QUEUED, with
+        `images` and `max_attempts` further attempts. Attempts never start again at 0: a worker
+        that comes back from the dead must not find its old number in use.
+        """
+        retry = case.state == CaseState.FAILED
+        return self.transition(
+            pk=case.pk,
+            where={**EDITABLE, "version": case.version},
+            to=CaseState.QUEUED,
+            by=by,
+            reason="Tried again" if retry else "",
+            values={
+                "images": images,
+                "due_at": due_at,
+                "hints": 0,
+                "failure": "",
+                "submitted_at": now,
+                "tries": case.tries + (0 if retry else 1),
+                "attempt_limit": case.attempt + max_attempts,
+            },
+        )
+
+    def claim(self, *, pk: ObjectId, by: str, now: dt.datetime, lease_s: int) -> "Case | None":
+        """Give a queued case, or one whose lease has run out, to exactly one worker.
+
+        Pre-state: QUEUED, or GRADING with a lease that is over; attempts left.
+        Post-state: GRADING with a new attempt and a lease of `lease_s` seconds.
+        """
+        free = [
+            {"state": CaseState.QUEUED},
+            {"state": CaseState.GRADING, "due_at": {"$lte": _stored_time(now)}},
+        ]
+        return self.transition(
+            pk=pk,
+            where={"$or": free, "$expr": {"$lt": ["$attempt", "$attempt_limit"]}},
+            to=CaseState.GRADING,
+            by=by,
+            values={"due_at": now + dt.timedelta(seconds=lease_s)},
+            mongo={"$inc": {"attempt": 1}},
+        )
+
+    def renew(self, *, pk: ObjectId, attempt: int, now: dt.datetime, lease_s: int) -> bool:
+        """Prolong the lease of the attempt that still owns the case; False when it owns it no more.
+
+        Not a step in the history, and no new version: nothing has changed for a reader.
+        """
+        due_at = _stored_time(now + dt.timedelta(seconds=lease_s))
+        mine = current_scope("Case").narrow(
+            {"_id": pk, "state": CaseState.GRADING, "attempt": attempt}
+        )
+        return self._collection().update_one(mine, {"$set": {"due_at": due_at}}).matched_count == 1
+
+    def complete(
+        self, *, pk: ObjectId, attempt: int, images: list[EyeImage], outcome: CaseOutcome
+    ) -> "Case | None":
+        """Write the result of the attempt that still owns the case; None when it owns it no more.
+
+        Pre-state: GRADING at `attempt`. Post-state: GRADED, for good.
+        """
+        return self.transition(
+            pk=pk,
+            where={"state": CaseState.GRADING, "attempt": attempt},
+            to=CaseState.GRADED,
+            by="grading worker",
+            values={"images": images, "outcome": outcome, "due_at": None, "failure": ""},
+        )
+
+    def release(
+        self,
+        *,
+        pk: ObjectId,
+        attempt: int,
+        reason: str,
+        due_at: dt.datetime,
+        seen_due_at: dt.datetime | None = None,
+    ) -> "Case | None":
+        """Hand a case back after a try that failed, to be tried again when due.
+
+        Pre-state: GRADING at `attempt`, and still due when it was at `seen_due_at`, if given.
+        Post-state: QUEUED.
+        """
+        return self.transition(
+            pk=pk,
+            where={"state": CaseState.GRADING, "attempt": attempt, **_still_due(seen_due_at)},
+            to=CaseState.QUEUED,
+            by="grading worker",
+            reason=reason,
+            values={"due_at": due_at},
+        )
+
+    def give_up(
+        self,
+        *,
+        pk: ObjectId,
+        attempt: int,
+        state: CaseState,
+        reason: str,
+        by: str,
+        seen_due_at: dt.datetime | None = None,
+    ) -> "Case | None":
+        """Stop trying, loudly, with a reason that the clinic can read.
+
+        Pre-state: `state` (QUEUED or GRADING) at `attempt`, and still due when it was at
+        `seen_due_at`, if given. Post-state: FAILED.
+        """
+        return self.transition(
+            pk=pk,
+            where={"state": state, "attempt": attempt, **_still_due(seen_due_at)},
+            to=CaseState.FAILED,
+            by=by,
+            reason=reason,
+            values={"due_at": None, "failure": reason},
+        )
+
+    def cancel(self, *, pk: ObjectId, by: str, reason: str) -> "Case | None":
+        """Take a case out for good.
+
+        Pre-state: nothing was graded yet, not even before a retake: who could not be graded must
+        not drop out of sight. Post-state: CANCELLED.
+        """
+        return self.transition(
+            pk=pk,
+            where={"state": {"$in": CANCELLABLE}, "outcome": None},
+            to=CaseState.CANCELLED,
+            by=by,
+            reason=reason,
+            values={"due_at": None},
+        )
+
+    def settle(self, *, case: "Case", outcome: CaseOutcome, by: str, reason: str) -> "Case | None":
+        """Put a final outcome in place of the wish for a retake.
+
+        Pre-state: GRADED and wanting a retake, or FAILED at grading one, at the version that the
+        caller has seen. Post-state: GRADED.
+        """
+        return self.transition(
+            pk=case.pk,
+            where={
+                "state": {"$in": [CaseState.GRADED, CaseState.FAILED]},
+                "outcome.decision": Decision.RETAKE,
+                "version": case.version,
+            },
+            to=CaseState.GRADED,
+            by=by,
+            reason=reason,
+            values={"outcome": outcome, "failure": ""},
+        )
+
+    def postpone_hint(
+        self, *, pk: ObjectId, seen_due_at: dt.datetime, due_at: dt.datetime
+    ) -> "Case | None":
+        """Take the right to send one case's hint again; None when another sweep was quicker."""
+        update = {"$set": {"due_at": _stored_time(due_at)}, "$inc": {"hints": 1}}
+        where = {"_id": pk, "state": CaseState.QUEUED, "due_at": _stored_time(seen_due_at)}
+        return self._update_one(where, update)
+
+    def amend(self, *, pk: ObjectId, version: int, values: dict) -> "Case | None":
+        """Change details of an editable case, at the version that the caller has seen."""
+        update = {"$set": self._as_stored(values), "$inc": {"version": 1}}
+        return self._update_one({"_id": pk, "version": version, **EDITABLE}, update)
+
+    def add_image(self, *, pk: ObjectId, image: EyeImage) -> "Case | None":
+        """Append a photograph, unless its very bytes are in the case or it is not editable."""
+        stored = self._as_stored({"images": [image]})["images"][0]
+        update = {"$push": {"images": stored}, "$inc": {"version": 1}}
+        return self._update_one(
+            {"_id": pk, "images.sha256": {"$ne": image.sha256}, **EDITABLE}, update
+        )
+
+    def remove_image(self, *, pk: ObjectId, key: str) -> "Case | None":
+        """Take out a photograph that was never graded."""
+        update = {"$pull": {"images": {"key": key, "grading": None}}, "$inc": {"version": 1}}
+        return self._update_one({"_id": pk, "images.key": key, **EDITABLE}, update)
+
+    def label_image(self, *, pk: ObjectId, key: str, laterality: str, field: str) -> "Case | None":
+        """Say which eye and field a photograph shows, while it has no grading."""
+        update = {
+            "$set": {"images.$.laterality": laterality, "images.$.field": field},
+            "$inc": {"version": 1},
+        }
+        ungraded = {"$elemMatch": {"key": key, "grading": None}}
+        return self._update_one({"_id": pk, "images": ungraded, **EDITABLE}, update)
+
+    def with_image(self, *, sha256: str, other_than: ObjectId) -> "Case | None":
+        """Return another case of the hospital that holds a photograph of these very bytes."""
+        found = self._collection().find_one(
+            current_scope("Case").narrow(
+                {
+                    "images.sha256": sha256,
+                    "_id": {"$ne": other_than},
+                    "state": {"$ne": CaseState.CANCELLED},
+                }
+            )
+        )
+        return self._from_stored(found)
+
+    def refresh_patient_copy(self, *, patient_pk: ObjectId, patient_copy: PatientCopy) -> int:
+        """Write a corrected patient into all their cases; no new version, as no case changed."""
+        stored = self._as_stored({"patient_copy": patient_copy})
+        of_patient = current_scope("Case").narrow({"patient_id": patient_pk})
+        return self._collection().update_many(of_patient, {"$set": stored}).matched_count
+
+    def _update_one(self, where: dict, update: dict) -> "Case | None":
+        stored = self._collection().find_one_and_update(
+            current_scope("Case").narrow(where), update, return_document=ReturnDocument.AFTER
+        )
+        return self._from_stored(stored)
+
+    def _as_stored(self, values: dict) -> dict:
+        fields = {name: self.model._meta.get_field(name) for name in values}
+        return {
+            field.column: field.get_db_prep_save(values[name], connection)
+            for name, field in fields.items()
+        }
+
+    def _from_stored(self, stored: dict | None) -> "Case | None":
+        return None if stored is None else self._instance(stored, self.model._meta.concrete_fields)
+
+
+def _still_due(seen: dt.datetime | None) -> dict:
+    """Hold a sweep to what it saw: a lease that was renewed since then is not over."""
+    return {} if seen is None else {"due_at": _stored_time(seen)}
+
+
+def _stored_time(moment: dt.datetime) -> dt.datetime:
+    """Return an aware time as MongoDB keeps it under Django: naive, in UTC."""
+    return moment.astimezone(dt.UTC).replace(tzinfo=None)
