@@ -1,8 +1,8 @@
 """Is this a photograph of an eye that can be graded? Measures, limits and reasons.
 
 The measures are taken at one working size on the part that is graded, so the camera's resolution
-does not move the verdict. The limits were read off the training split (`measure_quality`), never
-off the eyes that are kept for checking: 796 EyePACS eyes with a gradable label and 500 of APTOS.
+does not move the verdict. The limits were read off the training split, never off the eyes that are
+kept for checking: 796 EyePACS eyes with a gradable label and 500 of APTOS.
 At these limits none of the 189 good and gradable eyes of the training split is rejected.
 """
 
@@ -25,7 +25,7 @@ class Measures:
     """What was measured on one photograph, each independent of its resolution."""
 
     brightness: float  # median of the brightest channel where the field is lit, 0 to 255
-    highlight: float  # 98th percentile of the brightest channel: a a dark eye has no bright lines
+    highlight: float  # 98th percentile of the brightest channel: a dark eye has no bright lines
     burnt: float  # share of the field where red and green are at their end, 0 to 1
     detail: float  # spread of fine structure over the field's light
     seen: float  # share of the field that is lit, 0 to 1
