@@ -23,6 +23,8 @@ from workspace.services import case_gaps
 
 # After this long without a worker the page says so, in words that reassure.
 PATIENCE = dt.timedelta(seconds=60)
+# Grading takes seconds. After this long a worker is slow, or lost with its lease still running.
+SLOW = dt.timedelta(seconds=15)
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,14 @@ def _absent_reason(case: Case, laterality: Laterality) -> str:
 
 def case_progress(case: Case, now: dt.datetime) -> str:
     """Say what a waiting case waits for, in words that a nurse understands."""
-    if case.state == CaseState.GRADING:
-        return "The photographs are being graded now. This takes a few seconds."
     last_step = case.history[-1] if case.history else None
+    if case.state == CaseState.GRADING:
+        if last_step and now - last_step.at > SLOW:
+            return (
+                "This takes longer than usual. Your case is safe: if its grading worker was lost, "
+                "another one takes it within a minute or two. There is nothing you need to do."
+            )
+        return "The photographs are being graded now. This takes a few seconds."
     if last_step and last_step.reason and case.attempt:
         return f"{last_step.reason}. The case is safe and will be tried again by itself."
     if case.submitted_at and now - case.submitted_at > PATIENCE:
