@@ -114,7 +114,9 @@ def eye_grades(case: Case) -> list[dict]:
 
 def _eye_grade(laterality: Laterality, state: int, grade: int | None) -> dict:
     signs = {EyeState.UNGRADABLE: "?", EyeState.ABSENT: "–"}
-    shown = None if state in signs else grade
+    # Without a likeliest grade the one that decided stands in: a list must never read "none".
+    likeliest = state if grade is None else grade
+    shown = None if state in signs else likeliest
     return {
         "laterality": laterality.value,
         "grade": shown,

@@ -24,7 +24,7 @@ from workspace.tests.factories import (
     make_result,
 )
 from workspace.tests.pictures import picture_bytes, upload
-from workspace.views.case_page import PATIENCE, case_progress
+from workspace.views.case_page import PATIENCE, SLOW, case_progress
 from workspace.views.cases import FILTER_LABELS
 from workspace.views.pages import PAGE_SIZE
 
@@ -107,12 +107,15 @@ def test_a_visit_goes_from_registration_to_result(two_hospitals, client_of):
     assert [image.laterality for image in case.images] == ["OD", ""]
     refused = client.post(url("case-submit", case.pk), DETAILS, follow=True)
     assert "Say for every photograph which eye" in text_of(refused)
+    pushed = client.get(url("case-detail", case.pk), headers={"HX-Request": "true"})
+    assert "hx-swap-oob" not in pushed.content.decode()
 
     label = {"laterality": "OS", "field": "disc"}
     fragment = client.post(
         url("image-label", case.pk, case.images[1].key), label, headers={"HX-Request": "true"}
     )
     assert "<html" not in fragment.content.decode()
+    assert "hx-swap-oob" in fragment.content.decode()
     assert "Everything needed is there" in text_of(fragment)
     submitted = client.post(url("case-submit", case.pk), {**DETAILS, "notes": ""}, follow=True)
     assert "accepted and waits for its turn" in text_of(submitted)
@@ -469,4 +472,5 @@ def test_a_waiting_case_says_why_in_words_that_a_nurse_understands(two_hospitals
     late = case_progress(queued, queued.submitted_at + PATIENCE + timedelta(seconds=1))
     assert "No grading worker has answered yet. Your case is safe" in late
     claimed = case_claim(case_pk=str(queued.pk), worker="test")
-    assert "being graded now" in case_progress(claimed, soon)
+    assert "being graded now" in case_progress(claimed, claimed.history[-1].at)
+    assert "another one takes it" in case_progress(claimed, claimed.history[-1].at + 2 * SLOW)

@@ -106,7 +106,7 @@ def case_photographs(request: HttpRequest, pk: ObjectId) -> HttpResponse:
 
 
 def _photographs(request: HttpRequest, case: Case, results: list[dict] = ()) -> HttpResponse:
-    context = {**case_context(case), "results": results}
+    context = {**case_context(case), "results": results, "fragment": True}
     return render(request, "workspace/_photographs.html", context)
 
 
