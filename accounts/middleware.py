@@ -17,6 +17,8 @@ SESSION_BEGAN = "began_at_s"
 SESSION_SEEN = "seen_at_s"
 # The session is written at most this often to say that its owner is still there.
 SEEN_STEP_S = 60
+SIGNED_OUT = "You were signed out because nobody had used the page for a while."
+NOT_SAVED = " What you sent just now was not saved: sign in and enter it again."
 
 
 class SessionLimitMiddleware:
@@ -54,7 +56,7 @@ def _limit_session(request: HttpRequest) -> None:
     seen_s = request.session.setdefault(SESSION_SEEN, now_s)
     if now_s - seen_s > settings.SESSION_IDLE_S or now_s - began_s > settings.SESSION_COOKIE_AGE:
         logout(request)
-        messages.info(request, "You were signed out because nobody had used the page for a while.")
+        messages.info(request, SIGNED_OUT + (NOT_SAVED if request.method == "POST" else ""))
     elif now_s - seen_s > SEEN_STEP_S and _is_click(request):
         request.session[SESSION_SEEN] = now_s
 

@@ -49,6 +49,12 @@ def test_session_ends_after_a_quarter_of_an_hour_without_a_click(session, clock)
     assert session.get(START).status_code == 302
 
 
+def test_what_is_sent_after_the_session_is_said_to_be_lost(session, clock):
+    clock.now_s += 15 * MINUTE_S + 1
+    answer = session.post("/patients/new/", {"name": "Amara Diallo"}, follow=True)
+    assert "What you sent just now was not saved" in answer.text
+
+
 def test_session_ends_after_a_day_of_clicking(session, clock):
     for _ in range(6 * 12):
         clock.now_s += 10 * MINUTE_S
