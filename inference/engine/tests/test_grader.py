@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 from inference.engine.artefact import load_artefact
 from inference.engine.backends import load_classifier
@@ -33,7 +34,7 @@ def test_grading_is_whole_and_consistent(grader, contents):
         assert grading.model_version == grader.version
 
 
-def test_confidence_is_not_constant(grader, contents):
+def test_probability_is_not_constant(grader, contents):
     gradings = grader.grade([grader.prepare(content) for content in contents])
     assert np.std([grading.referable_probability for grading in gradings]) > 0
 
@@ -45,7 +46,10 @@ def test_hundred_repeats_are_identical(grader, contents):
     assert grader.grade([grader.prepare(contents[0])])[0] == first
 
 
-@pytest.mark.parametrize("device", ["torch-cpu", "cpu"])
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="This machine has no GPU.")
+
+
+@pytest.mark.parametrize("device", ["torch-cpu", "cpu", pytest.param("cuda", marks=on_a_gpu)])
 def test_batch_mix_changes_nothing(device, artefact_directory, contents):
     grader = load_grader(artefact_directory, device=device)
     prepared = [grader.prepare(content) for content in contents]
@@ -105,6 +109,20 @@ def test_unreadable_bytes_say_what_to_do(grader):
         grader.prepare(b"not a picture")
     assert caught.value.code == "unreadable_image"
     assert caught.value.cure
+
+
+def test_torch_shortens_no_numbers(artefact_directory):
+    artefact = load_artefact(artefact_directory)
+    width, height = artefact.manifest.preprocessing.size_px
+    seen = []
+    artefact.network.body.register_forward_hook(
+        lambda body, given, features: seen.append((features.dtype, torch.is_autocast_enabled()))
+    )
+
+    load_classifier(artefact, "torch-cpu").predict(np.zeros((1, 3, height, width), np.float32))
+
+    assert seen == [(torch.float32, False)]
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_missing_gpu_is_said_and_not_worked_around(artefact_directory, monkeypatch):
