@@ -27,13 +27,26 @@ NOT_EDITABLE = "This case takes no changes any more. Reload the page to see wher
 class PhotographInAnotherCase(PhotographRefused):
     """Another case of the hospital has these very bytes: most likely this is the wrong patient."""
 
-    def __init__(self, other: Case) -> None:
+    def __init__(self, other: Case, sha256: str) -> None:
+        way_out = _way_out(other, _image_with(other, sha256))
         super().__init__(
             "in_another_case",
             f"This very photograph is in case {other.reference} already. Check that you have the "
-            "right patient; if that case is the wrong one, take it out there first.",
+            f"right patient; if that case is the wrong one, {way_out}.",
         )
         self.other = other
+
+
+def _way_out(other: Case, image: EyeImage) -> str:
+    """Say what can still be done about a photograph that went into the wrong case."""
+    if other.editable and image.grading is None:
+        return "take it out there first"
+    if other.cancellable:
+        return "cancel that case first"
+    return (
+        "photograph this patient again, and tell whoever acts on that case that its photographs "
+        "are of somebody else"
+    )
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,7 @@ def _image_with(case: Case, sha256: str) -> EyeImage | None:
 def _refuse_foreign_bytes(case: Case, sha256: str) -> None:
     other = Case.objects.with_image(sha256=sha256, other_than=case.pk)
     if other is not None:
-        raise PhotographInAnotherCase(other)
+        raise PhotographInAnotherCase(other, sha256)
 
 
 def _refuse_too_many(case: Case) -> None:

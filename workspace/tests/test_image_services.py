@@ -82,6 +82,14 @@ def test_image_of_known_bytes_is_recognised_and_never_crosses_to_another_patient
         add(other, content)
     assert refusal.value.code == "in_another_case"
     assert case.reference in refusal.value.message
+    assert "take it out there first" in refusal.value.message
+    Case.objects.filter(pk=case.pk).update(state=CaseState.QUEUED)
+    with pytest.raises(PhotographRefused, match="cancel that case first"):
+        add(other, content)
+    Case.objects.filter(pk=case.pk).update(state=CaseState.GRADING)
+    with pytest.raises(PhotographRefused, match="photograph this patient again"):
+        add(other, content)
+    Case.objects.filter(pk=case.pk).update(state=CaseState.DRAFT)
 
     elsewhere = make_hospital()
     with hospital_scope(elsewhere.pk):
