@@ -72,7 +72,7 @@ VARIABLES = {
         Variable("LOG_LEVEL", str, "INFO", "level of the project's own log events"),
         Variable("INFERENCE_DEVICE", str, "auto", "auto, cpu, torch-cpu or cuda"),
         Variable("INFERENCE_BATCH_SIZE", to_positive, 8, "most images in one forward pass"),
-        Variable("GRADING_LEASE_S", to_positive, 60, "seconds a worker owns a case unrenewed"),
+        Variable("GRADING_LEASE_S", to_positive, 30, "seconds a worker owns a case unrenewed"),
         Variable("GRADING_LIMIT_S", to_positive, 300, "seconds until a stuck case is taken away"),
         Variable("GRADING_MAX_ATTEMPTS", to_positive, 4, "attempts before a case is given up"),
         Variable("GRADING_HINT_S", to_positive, 15, "seconds until a lost hint is sent again"),

@@ -1,6 +1,7 @@
 """Alive asks nobody; ready asks MongoDB and Redis and says which doesn't answer."""
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
 from pymongo import MongoClient
 
 from drservice import health
@@ -12,6 +13,15 @@ def test_alive_answers_without_a_database(client):
     answer = client.get("/healthz")
     assert (answer.status_code, answer.text) == (200, "alive\n")
     assert client.post("/healthz").status_code == 405
+
+
+def test_a_probe_with_a_session_reads_no_session(client, monkeypatch):
+    def load(session):
+        raise AssertionError("a session was read")
+
+    monkeypatch.setattr(SessionStore, "load", load)
+    client.cookies["sessionid"] = "a" * 32
+    assert client.get("/healthz").status_code == 200
 
 
 @pytest.mark.django_db
