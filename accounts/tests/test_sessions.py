@@ -1,6 +1,7 @@
 """Sessions end: after a while without a click, and after a day's work in any case."""
 
 import pytest
+from django.db import connection
 from django.http import HttpResponse
 from django.test import RequestFactory
 
@@ -117,3 +118,11 @@ async def test_marks_guard_asynchronous_views_too(mark):
 
 class Nobody:
     is_authenticated = False
+
+
+@pytest.mark.django_db
+def test_database_removes_sessions_when_they_are_over():
+    indexes = connection.database["django_session"].index_information().values()
+    assert [index["key"] for index in indexes if index.get("expireAfterSeconds") == 0] == [
+        [("expire_date", 1)]
+    ]
