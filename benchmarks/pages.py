@@ -11,13 +11,11 @@ import argparse
 import datetime as dt
 import os
 import random
-import tempfile
 import time
 from collections import Counter
-from pathlib import Path
 
 from benchmarks.machine import describe, row
-from drservice.embedded import start_mongodb, start_redis
+from benchmarks.own_services import own_services
 
 GOAL_MS = 50
 PASSWORD = "a long password for the benchmark"
@@ -25,14 +23,8 @@ PASSWORD = "a long password for the benchmark"
 
 def main() -> None:
     options = _options()
-    with tempfile.TemporaryDirectory() as folder:
-        services = [start_mongodb(Path(folder) / "mongo"), start_redis(Path(folder) / "redis")]
-        try:
-            _configure(*(service.url for service in services))
-            _measure(options)
-        finally:
-            for service in reversed(services):
-                service.stop()
+    with own_services("benchmark_pages"):
+        _measure(options)
 
 
 def _options() -> argparse.Namespace:
@@ -41,20 +33,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--hospitals", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=100)
     return parser.parse_args()
-
-
-def _configure(mongodb_url: str, redis_url: str) -> None:
-    import django
-    from django.core.management import call_command
-
-    os.environ.update(
-        DJANGO_SETTINGS_MODULE="drservice.settings.test",
-        MONGODB_URI=mongodb_url,
-        REDIS_URL=redis_url,
-        MONGODB_DATABASE="benchmark_pages",
-    )
-    django.setup()
-    call_command("migrate", verbosity=0)
 
 
 def _measure(options: argparse.Namespace) -> None:

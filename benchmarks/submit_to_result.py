@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.machine import describe, percentile
-from drservice.embedded import start_mongodb, start_redis
+from benchmarks.own_services import own_services
 
 GOAL_P50_MS, GOAL_P95_MS = 25, 150
 WORKER_THREADS = 4
@@ -29,15 +28,8 @@ TIMEOUT_S = 30
 
 def main() -> None:
     options = _options()
-    with tempfile.TemporaryDirectory() as folder:
-        services = [start_mongodb(Path(folder) / "mongo"), start_redis(Path(folder) / "redis")]
-        try:
-            _configure(Path(folder), *(service.url for service in services))
-            with _worker(Path(folder)):
-                _measure(options)
-        finally:
-            for service in reversed(services):
-                service.stop()
+    with own_services("benchmark_submit") as folder, _worker(folder):
+        _measure(options)
 
 
 def _options() -> argparse.Namespace:
@@ -47,21 +39,6 @@ def _options() -> argparse.Namespace:
     # The mean of eight 8-megapixel JPEGs of fundus cameras (0.9 to 2.2).
     parser.add_argument("--megabytes", type=float, default=1.5)
     return parser.parse_args()
-
-
-def _configure(folder: Path, mongodb_url: str, redis_url: str) -> None:
-    import django
-    from django.core.management import call_command
-
-    os.environ.update(
-        DJANGO_SETTINGS_MODULE="drservice.settings.test",
-        MONGODB_URI=mongodb_url,
-        REDIS_URL=redis_url,
-        MONGODB_DATABASE="benchmark_submit",
-        VAR_DIR=str(folder / "var"),
-    )
-    django.setup()
-    call_command("migrate", verbosity=0)
 
 
 @contextmanager

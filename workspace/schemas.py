@@ -197,19 +197,31 @@ _GRADE_REASONS = {
 }
 
 
-def case_outcome(right: EyeState, left: EyeState, *, retakes_left: int) -> Outcome:
+def case_outcome(
+    right: EyeState,
+    left: EyeState,
+    *,
+    retakes_left: int,
+    right_grade: int | None = None,
+    left_grade: int | None = None,
+) -> Outcome:
     """Turn two eyes into one decision: the worse eye decides, and not knowing is never "no DR".
 
     An ungradable eye asks for a retake while tries are left, then for a referral. An absent eye
     (a one-eyed patient, with a recorded reason) leaves the decision to the other one; with both
-    absent nothing is known, which is treated like an ungradable eye.
+    absent nothing is known, which is treated like an ungradable eye. The likeliest grades, where
+    they are given, change only the words of the reasons.
     """
     decision = max(
         _eye_decision(right, left, retakes_left),
         _eye_decision(left, right, retakes_left),
         key=DECISION_ORDER.index,
     )
-    return Outcome(decision, (eye_reason("Right eye", right), eye_reason("Left eye", left)))
+    reasons = (
+        eye_reason("Right eye", right, right_grade),
+        eye_reason("Left eye", left, left_grade),
+    )
+    return Outcome(decision, reasons)
 
 
 def _eye_decision(eye: EyeState, other: EyeState, retakes_left: int) -> Decision:

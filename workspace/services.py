@@ -20,7 +20,7 @@ from drservice.settings.celery import HINT_PRIORITY, INFERENCE_QUEUE
 from workspace.case_parts import CaseOutcome, EyeGrading, EyeImage, PatientCopy
 from workspace.events import case_announce
 from workspace.models import Case, Patient
-from workspace.schemas import CaseState, ImageResult, Laterality, Outcome, case_outcome, eye_reason
+from workspace.schemas import CaseState, ImageResult, Laterality, case_outcome
 from workspace.selectors import case_draft_empty, cases_due
 
 log = logging.getLogger(__name__)
@@ -347,17 +347,16 @@ def _grading(result: ImageResult, now: dt.datetime) -> EyeGrading:
 
 def _outcome(case: Case, now: dt.datetime, *, retakes_left: int) -> CaseOutcome:
     right, left = case.eye_state(Laterality.OD), case.eye_state(Laterality.OS)
-    grades = case.likeliest_grade(Laterality.OD), case.likeliest_grade(Laterality.OS)
-    outcome: Outcome = case_outcome(right, left, retakes_left=retakes_left)
+    grades = {
+        "right_grade": case.likeliest_grade(Laterality.OD),
+        "left_grade": case.likeliest_grade(Laterality.OS),
+    }
+    outcome = case_outcome(right, left, retakes_left=retakes_left, **grades)
     return CaseOutcome(
         decision=outcome.decision,
         right_eye=right,
         left_eye=left,
-        right_grade=grades[0],
-        left_grade=grades[1],
-        reasons=[
-            eye_reason("Right eye", right, grades[0]),
-            eye_reason("Left eye", left, grades[1]),
-        ],
+        reasons=list(outcome.reasons),
         decided_at=now,
+        **grades,
     )

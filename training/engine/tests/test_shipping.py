@@ -20,16 +20,15 @@ LOGITS = np.minimum.accumulate(
 )
 
 
+def train_and_ship(config, folders, directory):
+    """Train for one epoch and ship the run."""
+    short = replace(config, epochs=1)
+    run = train(short, folders, say=lambda line: None)
+    return ship_run(run, short, folders, directory=directory, name="tiny", version="1")
+
+
 def test_shipped_run_loads_checks_and_repeats_its_own_figures(config, folders, tmp_path):
-    run = train(replace(config, epochs=1), folders, say=lambda line: None)
-    manifest = ship_run(
-        run,
-        replace(config, epochs=1),
-        folders,
-        directory=tmp_path / "model",
-        name="tiny",
-        version="1",
-    )
+    manifest = train_and_ship(config, folders, tmp_path / "model")
     load_grader(tmp_path / "model", device="torch-cpu").self_check()
     artefact = load_artefact(tmp_path / "model")
     assert json.loads(json.dumps(manifest.metrics)) == artefact.manifest.metrics
@@ -46,15 +45,7 @@ def test_run_without_an_epoch_is_not_shipped(config, folders, tmp_path):
 
 
 def test_card_with_a_missing_figure_is_not_written(config, folders, tmp_path):
-    run = train(replace(config, epochs=1), folders, say=lambda line: None)
-    manifest = ship_run(
-        run,
-        replace(config, epochs=1),
-        folders,
-        directory=tmp_path / "model",
-        name="tiny",
-        version="1",
-    )
+    manifest = train_and_ship(config, folders, tmp_path / "model")
     metrics = {**manifest.metrics, "val": {**manifest.metrics["val"]}}
     del metrics["val"]["kappa"]
     with pytest.raises(KeyError):
