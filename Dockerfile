@@ -22,8 +22,8 @@ EXPOSE 8000
 CMD ["sh", "-c", "python manage.py migrate --noinput && python manage.py collectstatic --noinput && exec uvicorn drservice.asgi:application --host 0.0.0.0 --port 8000 --proxy-headers --forwarded-allow-ips 127.0.0.1,172.16.0.0/12 --no-server-header --timeout-graceful-shutdown 20"]
 
 FROM base AS worker
-COPY requirements/worker.txt requirements/
-RUN pip install --require-hashes -r requirements/worker.txt
+COPY requirements/training.txt requirements/
+RUN pip install --require-hashes -r requirements/training.txt
 COPY --chown=drservice:drservice . .
 USER drservice
 CMD ["celery", "-A", "drservice", "worker", "-Q", "inference", "--pool=threads", "--concurrency=4", "--loglevel=INFO"]

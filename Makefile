@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 PACKAGES := drservice accounts workspace inference training benchmarks
-LOCKS := web worker run
+LOCKS := web worker training run
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 # Options of `make run`, from the command line or the environment.
