@@ -98,7 +98,8 @@ def test_compose_builds_stages_of_the_image_file_and_web_has_no_torch(services):
     for name in OURS:
         target = services[name]["build"]["target"]
         assert target == ("worker" if name.startswith("worker") else "web")
-        assert f"--require-hashes -r requirements/{target}.txt" in stages[target]
+        packages = "training" if target == "worker" else "web"
+        assert f"--require-hashes -r requirements/{packages}.txt" in stages[target]
     assert "drservice.asgi:application" in stages["web"]
     assert "torch" not in pins("web")
     assert "torch" in pins("worker")
