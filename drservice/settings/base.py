@@ -6,6 +6,7 @@ from drservice.settings.celery import *  # noqa: F403
 
 BASE_DIR = env.BASE_DIR
 VAR_DIR = env.read("VAR_DIR")
+TRAINING_DATA = env.read("TRAINING_DATA")
 SECRET_KEY = env.read("SECRET_KEY")
 ALLOWED_HOSTS = env.read("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.read("CSRF_TRUSTED_ORIGINS")

@@ -63,6 +63,12 @@ VARIABLES = {
         Variable("REDIS_URL", to_redis_url, "", "broker and events; unset: an embedded redis"),
         Variable("VAR_DIR", Path, BASE_DIR / "var", "run-time files: embedded data, logs, models"),
         Variable(
+            "TRAINING_DATA",
+            Path,
+            BASE_DIR.parent / "shared" / "data",
+            "labelled eyes to train and evaluate on: labels.csv and its pictures",
+        ),
+        Variable(
             "IMAGE_STORAGE",
             str,
             "drservice.common.storage.GridFSStorage",

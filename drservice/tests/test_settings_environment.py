@@ -1,5 +1,6 @@
 """The environment is read in one place, and its errors and its document say what to do."""
 
+import os
 import re
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def _default(default: object) -> str:
     if default in ("", []):
         return ""
     if isinstance(default, Path):
-        return f"`{default.relative_to(env.BASE_DIR)}`"
+        return f"`{os.path.relpath(default, env.BASE_DIR)}`"
     return f"`{default}`"
 
 
