@@ -38,6 +38,7 @@ class Eye:
     grade: int | None
     gradable: bool | None
     eye_quality: int | None
+    maculopathy: bool | None = None
 
     @property
     def true_colour(self) -> bool:
@@ -74,6 +75,7 @@ def _eye(row: dict[str, str]) -> Eye:
         grade=int(row["grade"]) if row["grade"] else None,
         gradable=row["gradable"] == "1" if row["gradable"] else None,
         eye_quality=int(row["eyeq"]) if row["eyeq"] else None,
+        maculopathy=row["maculopathy"] == "1" if row.get("maculopathy") else None,
     )
 
 
