@@ -1,94 +1,76 @@
-"""The eyes a model learns from: a label table, shards of pictures, and a cache of bands.
+"""The eyes a model learns from: read whole, checked for leaks, and chosen by split.
 
-A picture is decoded once: its band ([h, w, 3] uint8) goes to one memory-mapped array, so that
-an epoch reads no JPEG. The cache is named after what it was made of and never goes stale.
+This is the door to a data folder for everything that learns or measures. What is behind it:
+`labels` (the table), `pictures` (shards and files) and `bands` (the cache).
 """
 
-import csv
 import hashlib
-import json
-import tarfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
-from inference.engine.decode import decode_photo
-from inference.engine.schemas import Preprocessing
-from inference.engine.transforms import photo_to_band
+from training.engine.bands import load_bands
 from training.engine.errors import DataInvalid, SplitForbidden
+from training.engine.labels import (
+    Eye,
+    check_frozen,
+    duplicate_groups,
+    eye_of,
+    quarantined,
+    read_rows,
+    row_problem,
+)
+from training.engine.pictures import read_pictures
+
+__all__ = [
+    "Eye",
+    "check_no_leak",
+    "check_tuning_split",
+    "data_fingerprint",
+    "eyes_to_learn_from",
+    "graded",
+    "load_bands",
+    "read_eyes",
+    "read_pictures",
+]
 
 LEARNING_SPLITS = frozenset({"train"})
 TUNING_SPLITS = frozenset({"train", "val"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Eye:
-    """One labelled picture. `gradable` and `grade` are None where nobody said."""
-
-    image: str
-    shard: str
-    source: str
-    variant: str
-    camera: str
-    split: str
-    patient: str
-    sha256: str
-    grade: int | None
-    gradable: bool | None
-    eye_quality: int | None
-    maculopathy: bool | None = None
-
-    @property
-    def true_colour(self) -> bool:
-        """Say whether the picture looks as a camera makes it, and as clinics upload it."""
-        return self.variant.startswith("colour")
-
-    @property
-    def domain(self) -> str:
-        """Name the camera group that bias is looked for in."""
-        return f"{self.source} {self.camera or self.variant}"
-
-
 def read_eyes(data: Path) -> list[Eye]:
-    """Read labels.csv. Raises DataInvalid when it is missing or a patient stands in two splits."""
-    table = data / "labels.csv"
-    if not table.is_file():
-        raise DataInvalid(f"{data.name}/labels.csv is missing.", "Give --data the right folder.")
-    with table.open(newline="") as file:
-        eyes = [_eye(row) for row in csv.DictReader(file) if row["modality"] == "fundus"]
+    """Read labels.csv without the rows in quarantine.
+
+    Raises DataInvalid when the table is missing or broken, was changed after its split was frozen,
+    or has a patient, a file or a duplicate group in two splits.
+    """
+    left_out, groups = quarantined(data), duplicate_groups(data)
+    check_frozen(data)
+    eyes = []
+    for line, row in enumerate(read_rows(data), start=2):
+        if row["modality"] != "fundus" or row["image"] in left_out:
+            continue
+        if problem := row_problem(row):
+            raise DataInvalid(
+                f"labels.csv, row {line}: {problem}.", "Mend the row, or import the set anew."
+            )
+        eyes.append(eye_of(row, groups.get(row["image"], "")))
     check_no_leak(eyes)
     return eyes
 
 
-def _eye(row: dict[str, str]) -> Eye:
-    return Eye(
-        image=row["image"],
-        shard=row["shard"],
-        source=row["source"],
-        variant=row["variant"],
-        camera=row["camera"],
-        split=row["split"],
-        patient=row["patient"],
-        sha256=row["sha256"],
-        grade=int(row["grade"]) if row["grade"] else None,
-        gradable=row["gradable"] == "1" if row["gradable"] else None,
-        eye_quality=int(row["eyeq"]) if row["eyeq"] else None,
-        maculopathy=row["maculopathy"] == "1" if row.get("maculopathy") else None,
-    )
-
-
 def check_no_leak(eyes: Iterable[Eye]) -> None:
-    """Refuse a table in which one patient or one file stands in two splits."""
-    for key in ("patient", "sha256"):
-        seen: dict[str, str] = {}
-        for eye in eyes:
+    """Refuse a table in which a patient, a file or a duplicate group stands in two splits.
+
+    Rows without a split are used by nobody, so they leak nothing.
+    """
+    seen: dict[tuple[str, str], str] = {}
+    for eye in eyes:
+        for key in ("patient", "sha256", "group"):
             name = getattr(eye, key)
-            if name and seen.setdefault(name, eye.split) != eye.split:
+            if name and eye.split and seen.setdefault((key, name), eye.split) != eye.split:
                 raise DataInvalid(
-                    f"The same {key} stands in {seen[name]!r} and {eye.split!r}.",
-                    "Split by patient and file before training.",
+                    f"The same {key} stands in {seen[key, name]!r} and {eye.split!r}.",
+                    "Let clean_dataset put one side into quarantine, or split anew.",
                 )
 
 
@@ -118,48 +100,3 @@ def data_fingerprint(eyes: Sequence[Eye]) -> str:
     """Name exactly which pictures with which grades these are."""
     lines = sorted(f"{eye.image} {eye.sha256} {eye.grade} {eye.split}" for eye in eyes)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def load_bands(eyes: Sequence[Eye], *, data: Path, cache: Path, spec: Preprocessing) -> np.ndarray:
-    """Return the eyes' bands [n, h, w, 3] uint8, memory-mapped; decode them at the first call."""
-    path = cache / f"bands-{_cache_key(eyes, spec)}.npy"
-    if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npy")
-        np.save(partial, _decode_bands(eyes, data, spec))
-        partial.replace(path)
-    return np.load(path, mmap_mode="r")
-
-
-def _cache_key(eyes: Sequence[Eye], spec: Preprocessing) -> str:
-    names = json.dumps([asdict(spec), [(eye.image, eye.sha256) for eye in eyes]])
-    return hashlib.sha256(names.encode()).hexdigest()[:16]
-
-
-def _decode_bands(eyes: Sequence[Eye], data: Path, spec: Preprocessing) -> np.ndarray:
-    width, height = spec.size_px
-    bands = np.zeros((len(eyes), height, width, 3), np.uint8)
-    places = {eye.image: place for place, eye in enumerate(eyes)}
-    found = 0
-    for name, content in read_pictures(data, {eye.shard for eye in eyes}, set(places)):
-        bands[places[name]] = photo_to_band(decode_photo(content), spec)
-        found += 1
-    if found != len(eyes):
-        raise DataInvalid(
-            f"{len(eyes) - found} of {len(eyes)} pictures are not in their shards.",
-            "Copy the data folder again.",
-        )
-    return bands
-
-
-def read_pictures(
-    data: Path, shards: Iterable[str], wanted: set[str]
-) -> Iterable[tuple[str, bytes]]:
-    """Yield (name, bytes) of the wanted pictures, shard by shard."""
-    for shard in sorted(shards):
-        if not (data / shard).is_file():
-            raise DataInvalid(f"The shard {shard} is missing.", "Copy the data folder again.")
-        with tarfile.open(data / shard) as archive:
-            for member in archive:
-                if member.name in wanted and (file := archive.extractfile(member)):
-                    yield member.name, file.read()
