@@ -15,17 +15,57 @@ stream: [b, 4c, h, w]; channels 0 to c are the small network's, c to 3c the h of
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
 from inference.engine.architectures import GradingNetwork, build_network
+from inference.engine.artefact import load_artefact
+from inference.engine.schemas import Preprocessing
+from inference.engine.transforms import band_to_images
+from training.engine.datasets import eyes_to_learn_from, load_bands, read_eyes
 from training.engine.errors import TrainingError
 
 STEM, STAGES = 4, (4, 5, 6, 7)  # the body: four layers of stem, then four stages
 LIFT = 6.0  # standard deviations: what a ReLU must let through is lifted this far above zero
 TAUGHT_VALUES = 1.5e8  # of feature maps that are kept in memory while a bottleneck learns
+EYES, BATCH = 512, 32
+
+
+def grow_file(
+    model: Path,
+    out: Path,
+    *,
+    data: Path,
+    cache: Path,
+    fit_steps: int = 300,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Grow the resnet18 in the folder `model`; write float32 weights as safetensors to `out`.
+
+    Raises TrainingError when it is another network or the data is not there.
+    """
+    artefact = load_artefact(model)
+    check_small(artefact.network)
+    batches = _batches(data, cache, artefact.manifest.preprocessing)
+    grown = grow_network(artefact.network, batches, fit_steps=fit_steps, say=say)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in grown.state_dict().items()}, out)
+
+
+def _batches(data: Path, cache: Path, spec: Preprocessing) -> list[torch.Tensor]:
+    """Draw eyes of the training split, the same each time."""
+    eyes = eyes_to_learn_from(read_eyes(data))
+    bands = load_bands(eyes, data=data, cache=cache, spec=spec)
+    places = np.random.default_rng(1).permutation(len(eyes))[:EYES]
+    return [
+        band_to_images(np.stack([bands[place] for place in places[start : start + BATCH]]), spec)
+        for start in range(0, len(places), BATCH)
+    ]
 
 
 def grow_network(
