@@ -22,3 +22,15 @@ class SplitForbidden(TrainingError):
     """Somebody tried to learn or tune on eyes that are kept for checking."""
 
     code = "split_forbidden"
+
+
+class RunBusy(TrainingError):
+    """Another process works on the run; trying again later may be all that is needed."""
+
+    code = "run_busy"
+
+
+class CardIncomplete(TrainingError):
+    """A figure or fact that the card has to show is not in the manifest."""
+
+    code = "card_incomplete"

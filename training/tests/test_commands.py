@@ -1,4 +1,5 @@
 import io
+import json
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -17,9 +18,37 @@ def test_evaluating_a_broken_model_says_what_to_do(tmp_path, settings):
     model = make_tiny_artefact(tmp_path / "model")
     (model / "weights.safetensors").write_bytes(b"broken")
     with pytest.raises(CommandError, match="hash"):
-        call_command("evaluate_model", data=tmp_path, model=model, stdout=io.StringIO())
+        call_command("evaluate", data=tmp_path, model=model, stdout=io.StringIO())
 
 
-def test_evaluation_knows_no_other_split_than_the_two(tmp_path):
+def test_evaluation_knows_no_other_split_than_val_second_site_and_test(tmp_path):
     with pytest.raises(CommandError, match="holdout"):
-        call_command("evaluate_model", f"--data={tmp_path}", "--split=holdout")
+        call_command("evaluate", f"--data={tmp_path}", "--split=holdout")
+
+
+def test_evaluating_without_data_says_how_to_name_the_folder(tmp_path, settings):
+    settings.VAR_DIR = tmp_path
+    model = make_tiny_artefact(tmp_path / "model")
+    with pytest.raises(CommandError, match="labels.csv is missing.*--data"):
+        call_command("evaluate", data=tmp_path / "absent", model=model, stdout=io.StringIO())
+
+
+def test_comparing_with_a_benchmark_prints_counts_and_figures_and_writes_both(tmp_path):
+    predicted, benchmark = tmp_path / "predicted.csv", tmp_path / "benchmark.csv"
+    predicted.write_text(
+        "file,status,grade\n" + "".join(f"a/{n}.jpg,graded,{n % 5}\n" for n in range(20))
+    )
+    benchmark.write_text("id_code,diagnosis\n" + "".join(f"{n},{n % 5}\n" for n in range(1, 21)))
+    printed = io.StringIO()
+    call_command("compare_benchmark", predicted, benchmark, out=tmp_path / "out", stdout=printed)
+    assert "| compared | 19 |" in printed.getvalue()
+    assert "| missing | 1 |" in printed.getvalue()
+    assert "quadratic weighted kappa | 1.000" in printed.getvalue()
+    told = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert told["names"]["missing"] == ["20"]
+    assert (tmp_path / "out" / "labels.png").is_file()
+
+
+def test_comparing_with_a_table_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(CommandError, match="can't be read"):
+        call_command("compare_benchmark", tmp_path / "a.csv", tmp_path / "b.csv")
