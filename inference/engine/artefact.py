@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,15 @@ from safetensors.torch import load, save
 
 from inference.engine.architectures import GradingNetwork, build_network
 from inference.engine.errors import ArtefactInvalid, SpecInvalid
-from inference.engine.schemas import GRADES, THRESHOLDS, OperatingPoint, Preprocessing
+from inference.engine.parity import Parity, parse_parity
+from inference.engine.quality import check_gate, parse_gate
+from inference.engine.schemas import (
+    GRADES,
+    THRESHOLDS,
+    OperatingPoint,
+    Preprocessing,
+    QualityGate,
+)
 from inference.engine.transforms import band_to_images, check_spec, field_mask
 
 FORMAT = 1
@@ -49,6 +57,8 @@ class Manifest:
     created: str
     stored_dtype: str = "float16"
     purpose: str = "research use; not a certified medical device"
+    parity: dict[str, Any] = field(default_factory=dict)  # empty: only float32 serves
+    quality: QualityGate = field(default_factory=QualityGate)  # older models: the first gate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +83,7 @@ class Artefact:
     manifest: Manifest
     sha256: str
     test_vector: TestVector
+    parity: Parity
     network: GradingNetwork
 
 
@@ -84,6 +95,7 @@ def save_artefact(
     Pre-state: `directory` does not exist. Post-state: it is whole and loads.
     """
     check_spec(manifest.preprocessing)
+    check_gate(manifest.quality)
     if directory.exists():
         raise ArtefactInvalid(f"{directory.name} is there already.", "Choose another folder.")
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +125,7 @@ def load_artefact(directory: Path) -> Artefact:
         raise ArtefactInvalid(f"{CARD} is missing.", CURE)
     try:
         manifest, vector = _parse(told)
+        parity = parse_parity(manifest.parity)
         check_spec(manifest.preprocessing)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArtefactInvalid(f"The manifest is incomplete or wrong: {error!r}.", CURE) from error
@@ -123,8 +136,23 @@ def load_artefact(directory: Path) -> Artefact:
         manifest=manifest,
         sha256=sha256,
         test_vector=vector,
+        parity=parity,
         network=_load_network(manifest.architecture, content),
     )
+
+
+def record_parity(directory: Path, parity: dict[str, Any], *, card: str | None = None) -> None:
+    """Write what was measured of the engines into a model's manifest; the weights stay.
+
+    The manifest is a new one then, and a registry knows it as another model: measure before
+    registering. `card` replaces the card when given. Raises ArtefactInvalid on a broken model.
+    """
+    load_artefact(directory)
+    parse_parity(parity)
+    told = {**_read_manifest(directory), "parity": parity}
+    if card is not None:
+        _replace(directory / CARD, card)
+    _replace(directory / MANIFEST, _as_json(told))
 
 
 def weights_sha256(directory: Path) -> str:
@@ -179,6 +207,8 @@ def _parse(told: dict[str, Any]) -> tuple[Manifest, TestVector]:
     vector = told["test_vector"]
     manifest = Manifest(
         **{name: told[name] for name in _PLAIN_FIELDS},
+        parity=told.get("parity", {}),
+        quality=parse_gate(told["quality"]) if "quality" in told else QualityGate(),
         preprocessing=Preprocessing(**spec),
         operating_point=OperatingPoint(**told["operating_point"]),
     )
@@ -236,14 +266,26 @@ def _manifest_text(manifest: Manifest, weights: bytes) -> str:
             "tolerance": TEST_VECTOR_TOLERANCE,
         },
     }
+    return _as_json(told)
+
+
+def _as_json(told: dict[str, Any]) -> str:
     return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
 
 
+def _replace(path: Path, text: str) -> None:
+    """Write a file under a temporary name and move it into place."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
 def _load_network(architecture: str, content: bytes) -> GradingNetwork:
-    network = build_network(architecture)
+    with torch.device("meta"):  # random weights would cost seconds and be thrown away
+        network = build_network(architecture)
     try:
-        state = load(content)
-        network.load_state_dict({name: _widened(value) for name, value in state.items()})
+        state = {name: _widened(value) for name, value in load(content).items()}
+        network.load_state_dict(state, assign=True)
     except (SafetensorError, RuntimeError) as error:
         raise ArtefactInvalid(
             f"The weights do not fit the architecture {architecture}.", CURE
@@ -254,4 +296,5 @@ def _load_network(architecture: str, content: bytes) -> GradingNetwork:
 
 
 def _widened(value: torch.Tensor) -> torch.Tensor:
-    return value.float() if value.is_floating_point() else value
+    # A copy of its own: what safetensors returns lies as it did in the file, not aligned.
+    return value.to(torch.float32, copy=True) if value.is_floating_point() else value

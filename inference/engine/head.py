@@ -51,3 +51,27 @@ def referable_of(cumulative: np.ndarray) -> np.ndarray:
 def vision_threatening_of(cumulative: np.ndarray) -> np.ndarray:
     """Return P(grade >= 3), [b]."""
     return cumulative[:, VISION_THREATENING_GRADE - 1]
+
+
+def decision_edges(
+    temperature: float, referable_threshold: float, vision_threatening_threshold: float
+) -> np.ndarray:
+    """Return the logits at which an ordered logit decides something, [2, 4] float64.
+
+    The first row decides the grade, the second the two flags; infinity decides nothing.
+    """
+    edges = np.full((2, 4), np.inf)
+    edges[0] = 0.0
+    for threshold, grade in (
+        (referable_threshold, REFERABLE_GRADE),
+        (vision_threatening_threshold, VISION_THREATENING_GRADE),
+    ):
+        if 0 < threshold < 1:
+            edges[1, grade - 1] = temperature * np.log(threshold / (1 - threshold))
+    return edges
+
+
+def distances(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Say how far each photograph's ordered logits are from the nearest decision, [b]."""
+    logits = ordered_logits(scores)
+    return np.abs(logits[:, None, :] - edges[None]).min(axis=(1, 2))

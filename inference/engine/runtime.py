@@ -10,5 +10,6 @@ import sys
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 import openvino  # noqa: E402
+from openvino import opset13 as operations  # noqa: E402
 
-__all__ = ["openvino"]
+__all__ = ["openvino", "operations"]
