@@ -1,195 +1,237 @@
 """The recipe, from top to bottom in the order in which things happen.
 
 Read eyes, decode them once, then epochs of: sample, paint, vary, learn, average, check, save.
-The same seed gives the same weights, and a run that was stopped and resumed gives them too.
+The same seed gives the same weights on a CPU, however many processes prepare its batches, and a
+run that was killed and resumed gives them too.
 """
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from torch.nn import functional
+from torch import nn
+from tqdm import tqdm
 
-from inference.engine.architectures import GradingNetwork, build_network
-from inference.engine.schemas import Preprocessing
-from inference.engine.transforms import band_to_images, check_spec, standardise
-from training.engine.augment import vary_camera, vary_contrast, vary_pose
-from training.engine.datasets import Eye, eyes_to_learn_from, graded, load_bands, read_eyes
-from training.engine.errors import TrainingError
-from training.engine.losses import cumulative_targets, ordered, ordinal_loss
-from training.engine.metrics import auc, quadratic_kappa
-from training.engine.painting import paint_lesions
+from inference.engine.architectures import GradingNetwork
+from training.engine.batches import (
+    Batch,
+    EpochSteps,
+    Material,
+    Stopwatch,
+    choose_workers,
+    load_batches,
+)
+from training.engine.checkpoints import (
+    Run,
+    leased,
+    load_best,
+    resume_or_start,
+    save_best,
+    save_checkpoint,
+)
+from training.engine.config import Folders, Machine, TrainingConfig, check_config, check_folders
+from training.engine.datasets import (
+    Eye,
+    check_tuning_split,
+    data_fingerprint,
+    eyes_to_learn_from,
+    graded,
+    load_bands,
+    read_eyes,
+)
+from training.engine.devices import describe_device, has_fast_bf16, pick_device, prefer_speed
+from training.engine.errors import DataInvalid
+from training.engine.initial import read_beginning
+from training.engine.losses import grade_error, ordinal_loss, taught_targets
+from training.engine.ranks import ALONE, Ranks, check_shares
+from training.engine.records import split_fingerprint, write_record
+from training.engine.scoring import check_epoch, predict_scores
+from training.engine.teachers import Teachers, read_teachers
 
-BALANCES = ("natural", "grade", "camera")
+__all__ = [
+    "Folders",
+    "Machine",
+    "Run",
+    "TrainingConfig",
+    "predict_scores",
+    "resume_or_start",
+    "train",
+]
+
+CHECKED_ON = "val"
+LARGEST_GRADIENT = 5.0
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """Everything that decides the weights. Stands in the run's manifest as it is."""
+class Bench:
+    """What lies ready through a whole run."""
 
-    architecture: str = "resnet101"
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    epochs: int = 30
-    small_share: float = 0.0  # of the epochs, at three quarters of the size: learns cheaper first
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    warmup_share: float = 0.05
-    dropout: float = 0.2
-    smoothing: float = 0.03
-    ema_decay: float = 0.998
-    balance: str = "natural"  # natural, grade (even grades), camera (even within each camera)
-    max_repeat: float = 4.0  # how often balancing may show one eye more than another
-    painted_share: float = 0.0  # of the healthy eyes shown, with lesions painted on, falling to 0
-    bf16: bool = False
-    seed: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Folders:
-    """Where a run reads and writes."""
-
-    data: Path
-    cache: Path
-    run: Path
-
-
-@dataclass(kw_only=True)
-class Run:
-    """What changes while training, and what a checkpoint holds."""
-
-    network: GradingNetwork
-    average: GradingNetwork
-    optimiser: torch.optim.Optimizer
-    epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+    config: TrainingConfig
+    folders: Folders
+    machine: Machine
+    device: torch.device
+    ranks: Ranks
+    learning: Material
+    checking: Material
+    teachers: Teachers | None
+    sources: dict[str, object]  # hashes of what the run reads
+    say: Say
 
 
 def train(
     config: TrainingConfig,
     folders: Folders,
     *,
-    say: Callable[[str], None] = print,
+    machine: Machine | None = None,
+    ranks: Ranks = ALONE,
+    say: Say = print,
     stop_at: float = math.inf,
+    after_epoch: Callable[[Run], None] | None = None,
 ) -> Run:
-    """Train, or go on training, until the last epoch or until the clock says `stop_at`.
+    """Train, or go on training, until the last epoch, until patience ends, or until the clock says
+    `stop_at`. `after_epoch` is given the run when it is saved, and may end it by raising.
 
-    Post-state: the checkpoint in `folders.run` holds the returned run.
+    Post-state: the checkpoint in `folders.run` holds the run. With patience, the average of the
+    returned run is that of its best epoch. Raises RunBusy when another process is at it.
     """
     check_config(config)
-    eyes = read_eyes(folders.data)
-    learning, checking = eyes_to_learn_from(eyes), graded(eyes, "val")
-    bands = _load(learning, config, folders)
-    bands_to_check = _load(checking, config, folders)
-    say(f"learning from {len(learning)} eyes, checking on {len(checking)}")
-
-    run = resume_or_start(config, folders.run)
-    while run.epoch < config.epochs and time.time() < stop_at:
-        began = time.time()
-        loss = train_epoch(run, config, learning, bands)
-        figures = check_epoch(run.average, config, checking, bands_to_check)
-        run.epoch += 1
-        run.history.append({"epoch": run.epoch, "loss": loss, **figures})
-        save_checkpoint(run, config, folders.run)
-        say(_line(run.history[-1], seconds=time.time() - began))
-    return run
-
-
-def check_config(config: TrainingConfig) -> None:
-    """Refuse a configuration that can't be trained or served. Raises TrainingError."""
-    check_spec(config.preprocessing)
-    if config.balance not in BALANCES:
-        raise TrainingError(f"Unknown balance {config.balance!r}.", f"Use one of {BALANCES}.")
-    if not 0 <= config.painted_share <= 1:
-        raise TrainingError("painted_share is not a share.", "Give a number from 0 to 1.")
-
-
-def resume_or_start(config: TrainingConfig, folder: Path) -> Run:
-    """Load the folder's checkpoint, or start with fresh weights when there is none.
-
-    Raises TrainingError when the checkpoint belongs to another configuration.
-    """
-    torch.manual_seed(config.seed)
-    network = build_network(config.architecture, dropout=config.dropout)
-    average = build_network(config.architecture).eval().requires_grad_(False)
-    average.load_state_dict(network.state_dict())
-    network.to(memory_format=torch.channels_last)
-    average.to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(
-        _parameter_groups(network, config.weight_decay), lr=config.learning_rate
-    )
-    run = Run(network=network, average=average, optimiser=optimiser)
-    path = folder / "checkpoint.pt"
-    if not path.is_file():
+    check_folders(config, folders)
+    machine = machine or Machine()
+    device = pick_device(machine.device)
+    prefer_speed(device)
+    with _lease(folders, ranks):
+        bench = lay_out(config, folders, machine, device, ranks, say if ranks.first else _silent)
+        run = open_run(bench)
+        forward = ranks.together(run.network)
+        while ranks.agreed(not is_over(run, config) and time.time() < stop_at):
+            finish_epoch(run, bench, *train_epoch(run, bench, forward))
+            if after_epoch and ranks.first:
+                after_epoch(run)
+        if config.patience and run.best_epoch and is_over(run, config):
+            say(f"keeping epoch {run.best_epoch} of {run.epoch}, the best by its figure")
+            load_best(run, folders.run)
         return run
-    saved = torch.load(path, weights_only=True)
-    if saved["config"] != _config_text(config):
-        raise TrainingError(
-            "The run's folder holds a checkpoint of another configuration.",
-            "Resume with the same options or choose an empty folder.",
+
+
+def lay_out(
+    config: TrainingConfig,
+    folders: Folders,
+    machine: Machine,
+    device: torch.device,
+    ranks: Ranks,
+    say: Say,
+) -> Bench:
+    """Read the eyes that the run learns from and is checked on, and no others."""
+    check_shares(config, ranks)
+    if config.bf16 and not has_fast_bf16(device):
+        say("this processor computes no bf16 of its own: training is slower than without")
+    eyes = read_eyes(folders.data)
+    check_tuning_split(CHECKED_ON)
+    learning, checking = eyes_to_learn_from(eyes), graded(eyes, CHECKED_ON)
+    for name, part in (("train", learning), (CHECKED_ON, checking)):
+        if not part:
+            raise DataInvalid(f"No graded eyes in the split {name!r}.", "Split the data first.")
+    with _first_alone(ranks):
+        materials = [_material(part, config, folders) for part in (learning, checking)]
+    say(f"learning from {len(learning)} eyes, checking on {len(checking)}")
+    teachers = read_teachers(folders.teachers, config.preprocessing, device)
+    return Bench(
+        config=config,
+        folders=folders,
+        machine=replace(machine, workers=choose_workers(machine.workers, device, ranks)),
+        device=device,
+        ranks=ranks,
+        learning=materials[0],
+        checking=materials[1],
+        teachers=teachers,
+        sources={
+            "data": data_fingerprint(learning),
+            "splits": split_fingerprint(eyes),
+            "teachers": list(teachers.sha256) if teachers else [],
+        },
+        say=say,
+    )
+
+
+def open_run(bench: Bench) -> Run:
+    """Resume the folder's run or start it, and write down what it is made of."""
+    config, folders = bench.config, bench.folders
+    beginning = read_beginning(config, folders.init)
+    bench.sources["init"] = beginning.sha256
+    run = resume_or_start(
+        config, folders.run, device=bench.device, beginning=beginning, sources=bench.sources
+    )
+    taken = run.taken
+    if taken.taken:
+        fresh = f", fresh: {', '.join(taken.fresh)}" if taken.fresh else ""
+        bench.say(f"took {taken.taken} tensors from {config.init}{fresh}")
+    if run.epoch or run.step:
+        bench.say(f"going on after epoch {run.epoch}, step {run.step}")
+    if bench.ranks.first:
+        write_record(
+            folders.run,
+            config=config,
+            sources=bench.sources,
+            taken=taken,
+            device=describe_device(bench.device),
+            processes=bench.ranks.world,
         )
-    network.load_state_dict(saved["network"])
-    average.load_state_dict(saved["average"])
-    optimiser.load_state_dict(saved["optimiser"])
-    run.epoch, run.history = saved["epoch"], saved["history"]
     return run
 
 
-def train_epoch(run: Run, config: TrainingConfig, eyes: Sequence[Eye], bands: np.ndarray) -> float:
-    """Show the network as many eyes as there are. Returns the mean loss."""
+def is_over(run: Run, config: TrainingConfig) -> bool:
+    """Say whether the last epoch is done, or patience has ended."""
+    return run.epoch >= config.epochs or 0 < config.patience <= run.epoch - run.best_epoch
+
+
+def train_epoch(run: Run, bench: Bench, forward: nn.Module) -> tuple[float, Stopwatch]:
+    """Do the rest of the epoch under way. Returns its mean loss, and how long batches took."""
+    config = bench.config
     run.network.train()
-    batches = list(_epoch_batches(config, eyes, run.epoch))
-    total = 0.0
-    for step, places in enumerate(batches):
-        progress = (run.epoch + step / len(batches)) / config.epochs
-        random = torch.Generator().manual_seed(config.seed * 1_000_003 + run.epoch * 10_007 + step)
-        torch.manual_seed(random.initial_seed())  # dropout
-        images, targets, weights = make_batch(config, eyes, bands, places, progress, random)
-        for group in run.optimiser.param_groups:
-            group["lr"] = learning_rate(config, progress)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            scores, _ = run.network(images)
-        loss = ordinal_loss(scores.float(), targets, weights)
-        run.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(run.network.parameters(), 5.0)
-        run.optimiser.step()
-        update_average(run.average, run.network, config.ema_decay, run.epoch * len(batches) + step)
-        total += loss.item()
-    return total / len(batches)
+    for module in run.frozen:
+        module.eval()
+    steps = EpochSteps(config, bench.learning, run.epoch, bench.ranks)
+    watch, saved_at = Stopwatch(), time.monotonic()
+    # Summed where the network computes: asking a GPU for each loss would make it wait.
+    total = torch.tensor(run.loss_sum, dtype=torch.float64, device=bench.device)
+    for step, batch in _shown(_batches(steps, run, bench, watch), steps, run, bench.ranks):
+        torch.manual_seed(steps.seed(step))  # dropout
+        total += learn(run, bench, forward, batch, steps.progress(step))
+        done = run.epoch * len(steps) + step
+        update_average(run.average, run.network, config.ema_decay, run.head_start + done)
+        run.step = step + 1
+        minutes = (time.monotonic() - saved_at) / 60
+        if bench.ranks.first and minutes >= bench.machine.checkpoint_minutes:
+            run.loss_sum = total.item()
+            save_checkpoint(run, config, bench.folders.run, sources=bench.sources)
+            saved_at = time.monotonic()
+    return total.item() / len(steps), watch
 
 
-def make_batch(
-    config: TrainingConfig,
-    eyes: Sequence[Eye],
-    bands: np.ndarray,
-    places: Sequence[int],
-    progress: float,
-    random: torch.Generator,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draw a batch: images [b, 3, h, w], targets [b, 4], weights [b, 4]."""
-    painter = np.random.default_rng(random.initial_seed())
-    chosen = np.stack([bands[place] for place in places])
-    grades = torch.tensor([eyes[place].grade for place in places])
-    weights = torch.ones(len(places), 4)
-    share = config.painted_share * max(0.0, 1 - progress / 0.7)
-    for row in np.flatnonzero(grades.numpy() == 0):
-        if painter.random() < share:
-            chosen[row], grade = paint_lesions(chosen[row], painter)
-            grades[row] = grade
-            weights[row, 2:] = 0.0
-    light = torch.from_numpy(chosen).permute(0, 3, 1, 2).contiguous().float()
-    light = vary_camera(light, random)
-    images = vary_contrast(standardise(light, config.preprocessing), random)
-    if progress < config.small_share:
-        images = functional.interpolate(images, scale_factor=0.75, mode="bilinear", antialias=True)
-    images = vary_pose(images, random).contiguous(memory_format=torch.channels_last)
-    return images, cumulative_targets(grades, smoothing=config.smoothing), weights
+def learn(
+    run: Run, bench: Bench, forward: nn.Module, batch: Batch, progress: float
+) -> torch.Tensor:
+    """Take one step. Returns the loss, float32, without its graph."""
+    config, targets = bench.config, batch.targets
+    if bench.teachers:
+        targets = taught_targets(targets, bench.teachers.teach(batch.images), config.teacher_share)
+    for group in run.optimiser.param_groups:
+        group["lr"] = learning_rate(config, progress)
+    with torch.autocast(bench.device.type, torch.bfloat16, enabled=config.bf16):
+        scores, _ = forward(batch.images)
+    loss = ordinal_loss(scores.float(), targets, batch.weights)
+    if config.loss == "ordinal+mse":
+        loss = loss + config.mse_weight * grade_error(scores.float(), targets, batch.weights)
+    run.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(run.network.parameters(), LARGEST_GRADIENT)
+    run.optimiser.step()
+    return loss.detach()
 
 
 def learning_rate(config: TrainingConfig, progress: float) -> float:
@@ -214,115 +256,75 @@ def update_average(
             value.copy_(present[name])
 
 
-def check_epoch(
-    network: GradingNetwork, config: TrainingConfig, eyes: Sequence[Eye], bands: np.ndarray
-) -> dict[str, float]:
-    """Score the averaged network on eyes it never learned from."""
-    scores = predict_scores(network, config.preprocessing, bands, bf16=config.bf16)
-    grades = np.array([eye.grade for eye in eyes])
-    figures = {
-        "auc": auc(grades >= 2, scores[:, 1]),
-        "kappa": quadratic_kappa(grades, (scores > 0).sum(axis=1)),
-    }
-    for name in ("colour512", "equalised256"):
-        part = np.array([eye.variant == name for eye in eyes])
-        figures[f"auc_{name}"] = auc(grades[part] >= 2, scores[part, 1])
-    mixed = np.array([eye.camera == "1.32" for eye in eyes])
-    figures["auc_camera_1.32"] = auc(grades[mixed] >= 2, scores[mixed, 1])
-    return {name: value for name, value in figures.items() if math.isfinite(value)}
+def finish_epoch(run: Run, bench: Bench, loss: float, watch: Stopwatch) -> None:
+    """Check the averaged network, note the epoch, keep the best, save."""
+    bench.ranks.share(run.network, run.average)
+    run.epoch, run.step, run.loss_sum = run.epoch + 1, 0, 0.0
+    if not bench.ranks.first:
+        return
+    trained_s, stall = watch.seconds, watch.stall
+    checking = bench.checking
+    figures = check_epoch(run.average, bench.config, checking.eyes, checking.bands)
+    run.history.append({"epoch": run.epoch, "loss": loss, **figures})
+    if figures.get("figure", -math.inf) > run.best_figure:
+        run.best_epoch, run.best_figure = run.epoch, figures["figure"]
+        # Before the checkpoint that names it: a kill between the two repeats the epoch.
+        save_best(run, bench.config, bench.folders.run)
+    save_checkpoint(run, bench.config, bench.folders.run, sources=bench.sources)
+    bench.say(f"{_line(run.history[-1])} seconds={trained_s:.0f} waiting={stall:.0%}")
 
 
-@torch.inference_mode()
-def predict_scores(
-    network: GradingNetwork, spec: Preprocessing, bands: np.ndarray, *, bf16: bool = False
-) -> np.ndarray:
-    """Return the ordered logits [n, 4] float32 of bands [n, h, w, 3] uint8."""
-    network.eval()
-    rows = []
-    for start in range(0, len(bands), 32):
-        images = band_to_images(np.array(bands[start : start + 32]), spec)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            scores, _ = network(images.contiguous(memory_format=torch.channels_last))
-        rows.append(ordered(scores.float()).numpy())
-    return np.concatenate(rows)
+@contextmanager
+def _lease(folders: Folders, ranks: Ranks) -> Iterator[None]:
+    if not ranks.first:
+        yield
+        return
+    with leased(folders.run):
+        yield
 
 
-def save_checkpoint(run: Run, config: TrainingConfig, folder: Path) -> None:
-    """Write the run under a temporary name and move it into place."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "checkpoint.partial"
-    torch.save(
-        {
-            "config": _config_text(config),
-            "network": run.network.state_dict(),
-            "average": run.average.state_dict(),
-            "optimiser": run.optimiser.state_dict(),
-            "epoch": run.epoch,
-            "history": run.history,
-        },
-        partial,
+@contextmanager
+def _first_alone(ranks: Ranks) -> Iterator[None]:
+    """Let the first rank do something before the others, who then find it done."""
+    if not ranks.first:
+        ranks.wait()
+    yield
+    if ranks.first:
+        ranks.wait()
+
+
+def _material(eyes: list[Eye], config: TrainingConfig, folders: Folders) -> Material:
+    bands = load_bands(eyes, data=folders.data, cache=folders.cache, spec=config.preprocessing)
+    return Material(eyes=eyes, bands=bands)
+
+
+def _batches(
+    steps: EpochSteps, run: Run, bench: Bench, watch: Stopwatch
+) -> Iterator[tuple[int, Batch]]:
+    return load_batches(
+        steps, first=run.step, workers=bench.machine.workers, device=bench.device, watch=watch
     )
-    partial.replace(folder / "checkpoint.pt")
 
 
-def sample_weights(eyes: Sequence[Eye], balance: str, max_repeat: float) -> np.ndarray:
-    """Return how often each eye is shown, relative to the others; [n] float64, mean 1."""
-    if balance == "natural":
-        return np.ones(len(eyes))
-    if balance == "grade":
-        groups = [eye.grade for eye in eyes]
-        wholes: list[object] = ["all"] * len(eyes)
-    else:
-        groups = [(eye.domain, eye.grade >= 2) for eye in eyes]
-        wholes = [eye.domain for eye in eyes]
-    weights = np.array(
-        [
-            wholes.count(whole)
-            / (len(set(groups)) if balance == "grade" else 2)
-            / groups.count(group)
-            for group, whole in zip(groups, wholes, strict=True)
-        ]
+def _shown(
+    batches: Iterator[tuple[int, Batch]], steps: EpochSteps, run: Run, ranks: Ranks
+) -> Iterator[tuple[int, Batch]]:
+    """Show a progress bar on a terminal, and nothing elsewhere."""
+    return tqdm(
+        batches,
+        desc=f"epoch {run.epoch + 1}",
+        total=len(steps),
+        initial=run.step,
+        unit="batch",
+        leave=False,
+        disable=None if ranks.first else True,
     )
-    weights = weights.clip(1 / max_repeat, max_repeat)
-    return weights / weights.mean()
 
 
-def _epoch_batches(config: TrainingConfig, eyes: Sequence[Eye], epoch: int) -> Iterator[list[int]]:
-    random = np.random.default_rng([config.seed, epoch])
-    if config.balance == "natural":
-        order = random.permutation(len(eyes))
-    else:
-        weights = sample_weights(eyes, config.balance, config.max_repeat)
-        order = random.permutation(_stratified(weights, random))
-    for start in range(0, len(order) - config.batch_size + 1, config.batch_size):
-        yield order[start : start + config.batch_size].tolist()
-
-
-def _stratified(weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Draw n places so that each comes as often as its weight says, give or take one."""
-    edges = np.cumsum(weights) / weights.sum() * len(weights)
-    ticks = np.arange(len(weights)) + random.random()
-    return np.searchsorted(edges, ticks.clip(0, len(weights) - 1e-9)).clip(0, len(weights) - 1)
-
-
-def _parameter_groups(network: GradingNetwork, weight_decay: float) -> list[dict[str, object]]:
-    """Spare biases and normalisation from weight decay."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    spared = [p for p in network.parameters() if p.ndim <= 1]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
-
-
-def _load(eyes: Sequence[Eye], config: TrainingConfig, folders: Folders) -> np.ndarray:
-    return load_bands(eyes, data=folders.data, cache=folders.cache, spec=config.preprocessing)
-
-
-def _config_text(config: TrainingConfig) -> str:
-    return json.dumps(asdict(config), sort_keys=True)
-
-
-def _line(figures: dict[str, float], *, seconds: float) -> str:
+def _line(figures: dict[str, float]) -> str:
     values = " ".join(f"{name}={value:.3f}" for name, value in figures.items() if name != "epoch")
-    return f"epoch {figures['epoch']:.0f} {values} seconds={seconds:.0f}"
+    return f"epoch {figures['epoch']:.0f} {values}"
+
+
+def _silent(_line: str) -> None:
+    pass

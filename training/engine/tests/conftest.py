@@ -9,7 +9,7 @@ import torch
 
 from inference.engine.schemas import Preprocessing
 from inference.engine.synthetic import draw_fundus
-from training.engine.recipe import Folders, TrainingConfig
+from training.engine.recipe import Folders, Run, TrainingConfig
 
 torch.set_num_threads(1)
 
@@ -87,8 +87,21 @@ def folders(data: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
     return Folders(data=data, cache=cache, run=tmp_path / "run")
 
 
-@pytest.fixture
-def config() -> TrainingConfig:
+def tiny_config() -> TrainingConfig:
     return TrainingConfig(
         architecture="tiny_cnn", preprocessing=SMALL, epochs=2, batch_size=8, painted_share=0.5
     )
+
+
+@pytest.fixture
+def config() -> TrainingConfig:
+    return tiny_config()
+
+
+def silent(_line: str) -> None:
+    """Say nothing."""
+
+
+def weights_of(run: Run) -> torch.Tensor:
+    """Return all of a run's averaged weights in a row."""
+    return torch.cat([value.float().flatten() for value in run.average.state_dict().values()])

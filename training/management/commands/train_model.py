@@ -1,84 +1,89 @@
 """Train a model from a folder of labelled eyes, and ship it with its card.
 
-Stopping it loses at most the epoch under way: the same command with the same options goes on.
+Killing it loses at most the minutes since its last checkpoint: the same command with the same
+options goes on. Two at once are refused, so a scheduler may call it as often as it likes.
+
+Exit status: 0 the run is finished or its time is up, 75 another process works on this run, 1 any
+other error. With several GPUs: torchrun --nproc-per-node=2 manage.py train_model …
 """
 
+import os
 import time
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from inference.engine.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE
 from inference.engine.errors import EngineError
-from inference.engine.schemas import Preprocessing
-from training.engine.errors import TrainingError
-from training.engine.recipe import BALANCES, Folders, TrainingConfig, train
+from training.engine.devices import pick_device
+from training.engine.errors import RunBusy, TrainingError
+from training.engine.ranks import Ranks, joined_ranks
+from training.engine.recipe import Folders, Run, TrainingConfig, train
 from training.engine.shipping import ship_run
+from training.management.recipe_options import (
+    add_recipe_options,
+    config_from,
+    folders_from,
+    machine_from,
+)
 
 
 class Command(BaseCommand):
     help = "Train a grading model from labelled eyes; resumable."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        preset = TrainingConfig()
-        parser.add_argument("--data", type=Path, required=True, help="folder with labels.csv")
         parser.add_argument("--run", default="first", help="name of the run; resumes when known")
         parser.add_argument("--ship", type=Path, help="folder to save the finished model to")
         parser.add_argument("--model-name", help="name on the card; default dr-<architecture>")
         parser.add_argument("--model-version", default="1")
         parser.add_argument("--note", default="", help="what was unusual, for the card")
         parser.add_argument("--minutes", type=float, help="stop after the epoch this falls in")
-        parser.add_argument(
-            "--architecture", choices=list(ARCHITECTURES), default=DEFAULT_ARCHITECTURE
-        )
-        parser.add_argument(
-            "--size-px", type=int, nargs=2, default=list(preset.preprocessing.size_px)
-        )
-        parser.add_argument("--epochs", type=int, default=preset.epochs)
-        parser.add_argument("--small-share", type=float, default=preset.small_share)
-        parser.add_argument("--batch-size", type=int, default=preset.batch_size)
-        parser.add_argument("--learning-rate", type=float, default=preset.learning_rate)
-        parser.add_argument("--balance", choices=BALANCES, default=preset.balance)
-        parser.add_argument("--painted-share", type=float, default=preset.painted_share)
-        parser.add_argument("--bf16", action="store_true", help="faster where the CPU has it")
-        parser.add_argument("--seed", type=int, default=preset.seed)
+        add_recipe_options(parser)
 
     def handle(self, *args: object, **options) -> None:
-        config = _config(options)
-        where = settings.VAR_DIR / "training"
-        folders = Folders(
-            data=options["data"], cache=where / "cache", run=where / "runs" / options["run"]
-        )
-        stop_at = time.time() + 60 * (options["minutes"] or float("inf"))
+        ship = options["ship"]
+        if ship and ship.is_dir() and any(ship.iterdir()):
+            raise CommandError(f"{ship.name} is there already. Choose another folder for --ship.")
         try:
-            run = train(config, folders, say=self._say, stop_at=stop_at)
-            if not options["ship"]:
-                return
-            manifest = ship_run(
-                run,
-                config,
-                folders,
-                directory=options["ship"],
-                name=options["model_name"] or f"dr-{config.architecture}",
-                version=options["model_version"],
-                note=options["note"],
-            )
+            with joined_ranks(pick_device(options["device"])) as ranks:
+                run, config, folders = self._train(options, ranks)
+                if ship and ranks.first:
+                    self._ship(run, config, folders, options)
+        except RunBusy as error:
+            raise CommandError(str(error), returncode=os.EX_TEMPFAIL) from error
         except (TrainingError, EngineError) as error:
             raise CommandError(str(error)) from error
+
+    def _train(self, options: dict[str, Any], ranks: Ranks) -> tuple[Run, TrainingConfig, Folders]:
+        config = config_from(options)
+        folders = folders_from(options, settings.VAR_DIR / "training" / "runs" / options["run"])
+        run = train(
+            config,
+            folders,
+            machine=machine_from(options),
+            ranks=ranks,
+            say=self._say,
+            stop_at=time.time() + 60 * (options["minutes"] or float("inf")),
+        )
+        return run, config, folders
+
+    def _ship(
+        self, run: Run, config: TrainingConfig, folders: Folders, options: dict[str, Any]
+    ) -> None:
+        run.average.cpu()  # the card's figures are those of a CPU
+        manifest = ship_run(
+            run,
+            config,
+            folders,
+            directory=options["ship"],
+            name=options["model_name"] or f"dr-{config.architecture}",
+            version=options["model_version"],
+            note=options["note"],
+        )
         self._say(f"saved {manifest.name} {manifest.version} to {options['ship']}")
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
-
-
-def _config(options: dict) -> TrainingConfig:
-    names = (
-        "architecture epochs small_share batch_size learning_rate balance painted_share bf16 seed"
-    )
-    return TrainingConfig(
-        preprocessing=Preprocessing(size_px=tuple(options["size_px"])),
-        **{name: options[name] for name in names.split()},
-    )
