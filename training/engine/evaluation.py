@@ -20,6 +20,7 @@ from inference.engine.schemas import (
     THRESHOLDS,
     VISION_THREATENING_GRADE,
     Preprocessing,
+    QualityGate,
 )
 from training.engine import metrics
 from training.engine.datasets import Eye, load_bands, read_eyes, read_pictures
@@ -28,6 +29,7 @@ from training.engine.predictions import Predictions
 from training.engine.recipe import predict_scores
 
 MIN_CLASS = 8  # with fewer eyes on one side an area under the curve is not worth printing
+MIN_EYES = 8  # with fewer eyes a kappa is not worth printing
 EYE_QUALITIES = ("good", "usable", "reject")
 
 
@@ -41,7 +43,7 @@ def evaluate_artefact(artefact: Artefact, *, data: Path, cache: Path, split: str
         logits=logits,
         temperature=manifest.temperature,
         point=manifest.operating_point,
-        verdicts=judge_eyes(eyes, data=data),
+        verdicts=judge_eyes(eyes, data=data, gate=manifest.quality),
     )
 
 
@@ -64,11 +66,11 @@ def predict_eyes(
     return predict_scores(network, spec, bands)
 
 
-def judge_eyes(eyes: Sequence[Eye], *, data: Path) -> dict[str, Verdict]:
-    """Ask the quality gate about the true-colour photographs; returns verdicts by image."""
+def judge_eyes(eyes: Sequence[Eye], *, data: Path, gate: QualityGate) -> dict[str, Verdict]:
+    """Ask a model's quality gate about the true-colour photographs; returns verdicts by image."""
     wanted = {eye.image: eye.shard for eye in eyes if eye.true_colour}
     return {
-        name: judge_photo(decode_photo(content))
+        name: judge_photo(decode_photo(content), gate=gate)
         for name, content in read_pictures(data, set(wanted.values()), set(wanted))
     }
 
@@ -118,12 +120,13 @@ def _by(predictions: Predictions, name_of: Callable[[Eye], str]) -> dict[str, An
 def _short_figures(predictions: Predictions) -> dict[str, Any]:
     grades, given = predictions.grades, predictions.given
     counts = metrics.resample(predictions.patients)
-    tables = metrics.confusions(grades, given, counts)
+    kappa = np.nan if len(grades) < MIN_EYES else metrics.quadratic_kappa(grades, given)
+    kappas = metrics.kappa_of(metrics.confusions(grades, given, counts))
     return {
         "eyes": len(grades),
         "patients": len(set(predictions.patients)),
         "eyes_by_grade": [int((grades == grade).sum()) for grade in range(5)],
-        "kappa": with_interval(metrics.quadratic_kappa(grades, given), metrics.kappa_of(tables)),
+        "kappa": with_interval(kappa, kappas),
         "exact_agreement": share(int((grades == given).sum()), len(grades)),
         "referable": _call_figures(predictions, counts, REFERABLE_GRADE, predictions.referable),
         "vision_threatening": _call_figures(
@@ -336,7 +339,7 @@ def _share_among(rejected: np.ndarray, group: np.ndarray) -> dict[str, Any]:
 
 def with_interval(value: float, drawn: np.ndarray) -> dict[str, Any]:
     """Report a figure with the middle 95 % of its draws; None where it is undefined."""
-    low, high = metrics.interval(drawn)
+    low, high = metrics.interval(drawn) if np.isfinite(value) else (np.nan, np.nan)
     return {"value": _round(value), "low": _round(low), "high": _round(high)}
 
 

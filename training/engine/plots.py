@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from inference.engine import head
 from inference.engine.schemas import GRADES, REFERABLE_GRADE, VISION_THREATENING_GRADE
@@ -45,7 +46,7 @@ def confusion_plot(table: Sequence[Sequence[int]]) -> bytes:
     axes.set_ylabel("reference grade")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.set_title("Reference against given grade: eyes, and share of the row")
+    _title(axes, "Reference against given grade: eyes, and share of the row")
     return _png(figure)
 
 
@@ -82,7 +83,7 @@ def roc_plot(predictions: Predictions, figures: dict[str, Any]) -> bytes:
     axes.set_xlabel("1 - specificity")
     axes.set_ylabel("sensitivity")
     axes.legend(loc="lower right", frameon=False)
-    axes.set_title("ROC curves")
+    _title(axes, "ROC curves")
     return _png(figure)
 
 
@@ -97,7 +98,7 @@ def roc_points(positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.
 
 def reliability_plot(calibration: dict[str, Any]) -> bytes:
     """Draw how often a probability came true, before and after the temperature."""
-    figure = Figure(figsize=(9.6, 4.9), dpi=DPI, layout="constrained")
+    figure = _empty(9.6, 5.0)
     for place, name in enumerate(("referable", "vision_threatening")):
         axes = figure.add_subplot(1, 2, place + 1)
         _style(axes)
@@ -111,7 +112,7 @@ def reliability_plot(calibration: dict[str, Any]) -> bytes:
         axes.set_xlabel("mean probability of the bin")
         axes.set_ylabel("share that had the disease")
         axes.legend(loc="upper left", frameon=False)
-        axes.set_title(name.replace("_", "-"))
+        _title(axes, name.replace("_", "-"))
     return _png(figure)
 
 
@@ -163,7 +164,7 @@ def scores_plot(predictions: Predictions) -> bytes:
     axes.set_xlim(-0.01, 1.01)
     axes.set_xlabel("referable probability of each eye; circle: median, bar: middle half")
     axes.grid(visible=False, axis="y")
-    axes.set_title("Scores by reference grade")
+    _title(axes, "Scores by reference grade")
     return _png(figure)
 
 
@@ -177,7 +178,7 @@ FOREST = (
 
 def forest_plot(rows: dict[str, dict[str, Any]]) -> bytes:
     """Draw the referable area, kappa, sensitivity and specificity of groups with intervals."""
-    figure = Figure(figsize=(11, 1.3 + 0.42 * len(rows)), dpi=DPI, layout="constrained")
+    figure = _empty(11, 1.3 + 0.42 * len(rows))
     names = [f"{name}  (n = {told['eyes']})" for name, told in rows.items()]
     heights = np.arange(len(rows))[::-1]
     for place, (title, value_of) in enumerate(FOREST):
@@ -190,7 +191,7 @@ def forest_plot(rows: dict[str, dict[str, Any]]) -> bytes:
         axes.set_xlim(-0.03, 1.03)
         axes.set_xticks([0, 0.5, 1])
         axes.grid(visible=False, axis="y")
-        axes.set_title(title)
+        _title(axes, title)
     return _png(figure)
 
 
@@ -223,15 +224,19 @@ def label_plot(distributions: dict[str, Sequence[int]], *, title: str) -> bytes:
     axes.grid(visible=False, axis="x")
     axes.margins(y=0.12)
     axes.legend(frameon=False)
-    axes.set_title(title)
+    _title(axes, title)
     return _png(figure)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure = _empty(width, height)
     axes = figure.add_subplot()
     _style(axes)
     return figure, axes
+
+
+def _empty(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(h_pad=0.12))
 
 
 def _style(axes: Axes) -> None:
@@ -242,7 +247,10 @@ def _style(axes: Axes) -> None:
     axes.tick_params(colors=SOFT, labelsize=9.5, length=0)
     axes.xaxis.label.set_color(SOFT)
     axes.yaxis.label.set_color(SOFT)
-    axes.title.set(color=INK, fontsize=11.5, fontweight="bold")
+
+
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(text, color=INK, fontsize=11.5, fontweight="bold", pad=10)
 
 
 def _png(figure: Figure) -> bytes:

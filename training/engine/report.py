@@ -22,7 +22,7 @@ STYLE = """
 * { box-sizing:border-box }
 body { margin:0; background:var(--ground); color:var(--ink); line-height:1.5;
   font-family:system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif }
-main { max-width:68rem; margin:0 auto; padding:2rem 1.25rem 4rem }
+main { max-width:78rem; margin:0 auto; padding:2rem 1.25rem 4rem }
 h1 { font-size:1.75rem; line-height:1.2; margin:0 0 .25rem }
 h2 { font-size:1.125rem; margin:0 0 .75rem }
 p { margin:.25rem 0 .75rem; max-width:46rem }
@@ -42,9 +42,10 @@ section { background:#fff; border:1px solid var(--line); border-radius:.75rem; p
 .pair { margin-bottom:1.25rem }
 img { width:100%; height:auto; display:block }
 .scroll { overflow-x:auto }
-table { border-collapse:collapse; width:100%; font-size:.875rem; font-variant-numeric:tabular-nums }
+table { border-collapse:collapse; width:100%; font-size:.8125rem;
+  font-variant-numeric:tabular-nums }
 th { text-align:left; color:var(--soft); font-weight:600; border-bottom:2px solid var(--line) }
-th,td { padding:.375rem .75rem .375rem 0; vertical-align:top; white-space:nowrap }
+th,td { padding:.375rem .625rem .375rem 0; vertical-align:top; white-space:nowrap }
 td { border-bottom:1px solid var(--line) }
 td small { color:var(--soft) }
 @media print { body { background:#fff } section,.tile { break-inside:avoid } }
