@@ -52,8 +52,10 @@ QUALITY_REASONS = {
     "dark": "too dark",
     "bright": "too bright",
     "blurred": "blurred",
+    "hazy": "hazy, as by a cataract or a fogged lens",
     "field_cut": "part of the field is cut off",
     "not_fundus": "not a photograph of a retina",
+    "grey": "without colour: the model learned from colour photographs",
     "unreadable": "the file could not be read",
 }
 

@@ -13,14 +13,16 @@ import torch
 
 from inference.engine.architectures import GradingNetwork
 from inference.engine.artefact import STORED_DTYPES, Manifest, save_artefact
-from inference.engine.schemas import OperatingPoint, Preprocessing
+from inference.engine.schemas import OperatingPoint, Preprocessing, QualityGate
 from training.engine.calibration import choose_operating_point, fit_offsets, fit_temperature
 from training.engine.card import write_card
 from training.engine.datasets import Eye, data_fingerprint, eyes_to_learn_from, graded, read_eyes
 from training.engine.errors import TrainingError
 from training.engine.evaluation import eyes_of, figures, judge_eyes, predict_eyes
 from training.engine.predictions import Predictions
+from training.engine.quality_gate import fit_gate
 from training.engine.recipe import Folders, Run, TrainingConfig
+from training.engine.records import read_record
 
 TUNED_ON = "val"
 CHECKED_ON = ("val", "second_site")
@@ -70,6 +72,7 @@ def ship_run(
         vision_threatening_target=vision_threatening_target,
         version=f"{name}-{version}-val",
     )
+    gate = fit_gate(folders.data)
     learned_from = eyes_to_learn_from(eyes)
     manifest = Manifest(
         name=name,
@@ -78,18 +81,22 @@ def ship_run(
         preprocessing=spec,
         operating_point=tuning.point,
         temperature=tuning.temperature,
+        quality=gate,
         data_fingerprint=data_fingerprint(learned_from),
         training={
             "config": json.loads(json.dumps(asdict(config))),
             "eyes": len(learned_from),
             "epochs_done": run.epoch,
             "history": run.history,
+            "run": read_record(folders.run),
             "offsets": list(tuning.offsets),
             "data": data_counts(eyes),
             "note": note,
         },
         metrics={
-            split: _figures_of_split(network, spec, tuning, eyes_of(eyes, split), **where)
+            split: _figures_of_split(
+                network, spec, tuning, eyes_of(eyes, split), gate=gate, **where
+            )
             for split in CHECKED_ON
         },
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -186,6 +193,7 @@ def _figures_of_split(
     tuning: Tuning,
     eyes: Sequence[Eye],
     *,
+    gate: QualityGate,
     data: Path,
     cache: Path,
 ) -> dict[str, Any]:
@@ -195,6 +203,6 @@ def _figures_of_split(
             logits=predict_eyes(network, spec, eyes, data=data, cache=cache),
             temperature=tuning.temperature,
             point=tuning.point,
-            verdicts=judge_eyes(eyes, data=data),
+            verdicts=judge_eyes(eyes, data=data, gate=gate),
         )
     )
