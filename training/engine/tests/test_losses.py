@@ -1,8 +1,15 @@
 import numpy as np
+import pytest
 import torch
 
 from inference.engine.head import ordered_logits
-from training.engine.losses import cumulative_targets, ordered, ordinal_loss
+from training.engine.losses import (
+    cumulative_targets,
+    grade_error,
+    ordered,
+    ordinal_loss,
+    taught_targets,
+)
 
 
 def test_training_orders_scores_as_serving_does():
@@ -32,3 +39,16 @@ def test_loss_is_least_at_the_right_grade():
     losses = [float(ordinal_loss(scores, targets, weights)) for scores in (right, near, far)]
     assert losses == sorted(losses)
     assert losses[0] < losses[1]
+
+
+def test_grade_error_counts_the_squared_distance_in_grades():
+    targets = cumulative_targets(torch.tensor([0, 3]))
+    sure = torch.tensor([[-30.0] * 4, [30.0, -30.0, -30.0, -30.0]])
+    assert float(grade_error(sure, targets, torch.ones(2, 4))) == pytest.approx((0 + 4) / 2)
+    silent_above = torch.tensor([[1.0] * 4, [1.0, 1.0, 0.0, 0.0]])
+    assert float(grade_error(sure, targets, silent_above)) == pytest.approx((0 + 1) / 2)
+
+
+def test_teacher_moves_targets_by_its_share():
+    targets, taught = torch.zeros(1, 4), torch.full((1, 4), 0.8)
+    assert taught_targets(targets, taught, 0.25).tolist() == [pytest.approx([0.2] * 4)]
