@@ -1,6 +1,6 @@
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from inference.engine.architectures import ARCHITECTURES, build_network
 from inference.engine.artefact import CARD, MANIFEST, WEIGHTS, load_artefact, save_artefact
 from inference.engine.errors import ArtefactInvalid, SpecInvalid
 from inference.engine.grader import load_grader
+from inference.engine.schemas import QualityGate, QualityLimit
 from inference.engine.testing import make_tiny_artefact
 
 
@@ -62,6 +63,8 @@ def test_missing_file_is_refused_by_name(copy, name):
         {"test_vector": None},
         {"test_vector": {"seed": 2, "scores": [0.5], "tolerance": 0.002}},
         {"preprocessing": None},
+        {"quality": None},
+        {"quality": {"version": "quality-2"}},
     ],
 )
 def test_manifest_that_does_not_fit_is_refused(copy, changes):
@@ -69,6 +72,22 @@ def test_manifest_that_does_not_fit_is_refused(copy, changes):
     with pytest.raises(ArtefactInvalid) as caught:
         load_artefact(copy)
     assert caught.value.cure
+
+
+def test_model_saved_before_gates_were_stored_is_judged_by_the_first_gate(copy):
+    told = json.loads((copy / MANIFEST).read_text())
+    del told["quality"]
+    (copy / MANIFEST).write_text(json.dumps(told))
+    assert load_artefact(copy).manifest.quality == QualityGate()
+
+
+def test_photographs_are_judged_by_the_gate_of_the_model(copy, eye, encode):
+    content = encode(eye)
+    assert load_grader(copy, device="torch-cpu").prepare(content).verdict.quality == "good"
+    limit = QualityLimit(measure="brightness", sign=-1, usable=250.0, reject=249.0, reason="dark")
+    _edit(copy, quality=asdict(replace(QualityGate(), limits=(limit,))))
+    verdict = load_grader(copy, device="torch-cpu").prepare(content).verdict
+    assert (verdict.quality, verdict.reasons) == ("reject", ("dark",))
 
 
 def test_manifest_that_is_no_json_is_refused(copy):
