@@ -5,6 +5,8 @@ from torch import distributed
 
 from training.engine.errors import TrainingError
 
+Device = torch.device
+
 
 def pick_device(name: str) -> torch.device:
     """Turn auto, cpu or cuda into a device; `torchrun` gives each process its own GPU.
