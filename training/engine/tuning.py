@@ -1,0 +1,213 @@
+"""A search for good settings: short runs, judged on val, the hopeless ones ended early.
+
+A search is a folder: a journal of its trials, and a run for each. Killed at any moment, it goes on
+with the trial that was under way, from that trial's own checkpoint. It sees train and val alone.
+"""
+
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from training.engine.checkpoints import Run, leased
+from training.engine.config import BALANCES, Folders, Machine, TrainingConfig
+from training.engine.errors import TrainingError
+from training.engine.recipe import train
+
+JOURNAL, TABLE = "journal.log", "trials.csv"
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+OUTCOMES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "ended early"}
+
+Say = Callable[[str], None]
+Suggest = Callable[[Trial], Any]
+
+# Every setting that can be searched, and where.
+SPACE: Mapping[str, Suggest] = {
+    "learning_rate": lambda trial: trial.suggest_float("learning_rate", 1e-4, 5e-3, log=True),
+    "weight_decay": lambda trial: trial.suggest_float("weight_decay", 1e-3, 0.2, log=True),
+    "balance": lambda trial: trial.suggest_categorical("balance", BALANCES),
+    "painted_share": lambda trial: trial.suggest_float("painted_share", 0.0, 0.8, step=0.1),
+    "dropout": lambda trial: trial.suggest_float("dropout", 0.0, 0.5, step=0.05),
+    "smoothing": lambda trial: trial.suggest_float("smoothing", 0.0, 0.1, step=0.01),
+    "loss": lambda trial: trial.suggest_categorical("loss", ("ordinal", "ordinal+mse")),
+    "ema_decay": lambda trial: trial.suggest_categorical("ema_decay", (0.99, 0.995, 0.998)),
+}
+USUAL = ("learning_rate", "weight_decay", "balance", "painted_share", "dropout", "smoothing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A trial: its settings, the best figure that it reached, and how it ended."""
+
+    number: int
+    figure: float
+    epochs: int
+    outcome: str
+    settings: dict[str, Any]
+
+
+def search(
+    config: TrainingConfig,
+    folders: Folders,
+    *,
+    trials: int,
+    names: Sequence[str] = USUAL,
+    machine: Machine | None = None,
+    say: Say = print,
+) -> list[Outcome]:
+    """Search until `trials` of them are done, in `folders.run`. Returns all, the best first.
+
+    `config` gives what is not searched, and how many epochs a trial lasts; its first settings are
+    tried first. Raises RunBusy when another process is at the search, and TrainingError when the
+    folder holds a search of other settings.
+    """
+    _check_names(names)
+    with leased(folders.run):
+        study = _open_study(folders.run, config, names)
+        _take_up_again(study)
+        while (done := len(study.get_trials(states=FINISHED))) < trials:
+            study.optimize(
+                lambda trial: _try(trial, config, folders, names, machine, say), n_trials=1
+            )
+            say(f"{done + 1} of {trials} trials done, best figure {_best(study):.4f}")
+        told = outcomes(study)
+        _write_table(folders.run / TABLE, told)
+    return told
+
+
+def outcomes(study: optuna.Study) -> list[Outcome]:
+    """List a search's finished trials, the best first."""
+    told = [
+        Outcome(
+            number=trial.number,
+            figure=_reached(trial),
+            epochs=len(trial.intermediate_values),
+            outcome=OUTCOMES[trial.state],
+            settings=dict(trial.params),
+        )
+        for trial in study.get_trials(states=FINISHED)
+    ]
+    return sorted(told, key=lambda each: (-each.figure, each.number))
+
+
+def table(told: Sequence[Outcome]) -> str:
+    """Write the trials as a table for a terminal."""
+    lines = ["trial  figure  epochs  ended        settings"]
+    for each in told:
+        settings = " ".join(f"{name}={_short(value)}" for name, value in each.settings.items())
+        lines.append(
+            f"{each.number:5}  {each.figure:.4f}  {each.epochs:6}  {each.outcome:<11}  {settings}"
+        )
+    return "\n".join(lines)
+
+
+def _try(
+    trial: Trial,
+    config: TrainingConfig,
+    folders: Folders,
+    names: Sequence[str],
+    machine: Machine | None,
+    say: Say,
+) -> float:
+    """Train a trial's configuration. Returns the best figure of its epochs."""
+    chosen = replace(config, **{name: SPACE[name](trial) for name in names})
+    reported: set[int] = set()
+
+    def report(run: Run) -> None:
+        for epoch in run.history:
+            if epoch["epoch"] not in reported:
+                trial.report(epoch.get("figure", 0.0), int(epoch["epoch"]))
+                reported.add(epoch["epoch"])
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    place = replace(folders, run=folders.run / _folder_of(trial))
+    run = train(
+        chosen,
+        place,
+        machine=machine,
+        say=lambda line: say(f"trial {trial.number}: {line}"),
+        after_epoch=report,
+    )
+    return run.best_figure if math.isfinite(run.best_figure) else 0.0
+
+
+def _open_study(folder: Path, config: TrainingConfig, names: Sequence[str]) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    known = optuna.get_all_study_names(storage)
+    study = optuna.create_study(
+        study_name="search",
+        storage=storage,
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+    )
+    # Another seed at each start, or a search that is taken up would draw its first trials again.
+    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
+    asked = {"names": list(names), "config": repr(config)}
+    if not known:
+        study.set_user_attr("asked", asked)
+        study.enqueue_trial({name: getattr(config, name) for name in names})
+    elif study.user_attrs["asked"] != asked:
+        raise TrainingError(
+            f"The search {folder.name} was begun with other options.",
+            "Go on with the same options or choose another name.",
+        )
+    return study
+
+
+def _take_up_again(study: optuna.Study) -> None:
+    """Queue the trials that a killed search left under way. Pre-state: the folder is leased."""
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+    settled = {_folder_of(t) for t in study.get_trials() if t.state is not TrialState.FAIL}
+    for trial in study.get_trials(states=(TrialState.FAIL,)):
+        if (folder := _folder_of(trial)) not in settled:
+            study.enqueue_trial(trial.params, user_attrs={"folder": folder})
+            settled.add(folder)
+
+
+def _folder_of(trial: Trial | FrozenTrial) -> str:
+    """Name a trial's run; one that is taken up again keeps that of its first attempt."""
+    return trial.user_attrs.get("folder", f"trial-{trial.number}")
+
+
+def _reached(trial: FrozenTrial) -> float:
+    return max(trial.intermediate_values.values(), default=trial.value or 0.0)
+
+
+def _best(study: optuna.Study) -> float:
+    return max(_reached(trial) for trial in study.get_trials(states=FINISHED))
+
+
+def _write_table(path: Path, told: Sequence[Outcome]) -> None:
+    names = sorted({name for each in told for name in each.settings})
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["trial", "figure", "epochs", "outcome", *names])
+        for each in told:
+            settings = [each.settings.get(name, "") for name in names]
+            writer.writerow([each.number, each.figure, each.epochs, each.outcome, *settings])
+    partial.replace(path)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in SPACE]
+    if unknown or not names:
+        raise TrainingError(
+            f"{unknown[0]!r} can't be searched." if unknown else "Nothing is searched.",
+            f"Use some of {', '.join(SPACE)}.",
+        )
