@@ -68,7 +68,9 @@ def _require_valid(directory: Path) -> None:
     from inference.engine.grader import load_grader  # noqa: PLC0415
 
     try:
-        load_grader(directory, device=settings.INFERENCE_DEVICE).self_check()
+        load_grader(
+            directory, device=settings.INFERENCE_DEVICE, precision=settings.INFERENCE_PRECISION
+        ).self_check()
     except EngineError as error:
         raise ModelRefused(f"{error.problem} {error.cure}") from error
 

@@ -84,7 +84,9 @@ def load_champion(model: ModelVersion) -> ServedModel:
 
     directory = local_directory(model)
     try:
-        grader = load_grader(directory, device=settings.INFERENCE_DEVICE)
+        grader = load_grader(
+            directory, device=settings.INFERENCE_DEVICE, precision=settings.INFERENCE_PRECISION
+        )
         grader.self_check()
     except EngineError as error:
         raise ModelUnavailable(f"{error.problem} {error.cure}") from error

@@ -77,6 +77,7 @@ VARIABLES = {
         Variable("TIME_ZONE", str, "UTC", "time zone of pages and reports"),
         Variable("LOG_LEVEL", str, "INFO", "level of the project's own log events"),
         Variable("INFERENCE_DEVICE", str, "auto", "auto, cpu, torch-cpu or cuda"),
+        Variable("INFERENCE_PRECISION", str, "auto", "auto, fp32, bf16 or int8, if proven"),
         Variable("INFERENCE_BATCH_SIZE", to_positive, 8, "most images in one forward pass"),
         Variable("GRADING_LEASE_S", to_positive, 30, "seconds a worker owns a case unrenewed"),
         Variable("GRADING_LIMIT_S", to_positive, 300, "seconds until a stuck case is taken away"),

@@ -280,7 +280,9 @@ def model() -> str:
         directory = local_directory(alias.model)
         # Here and not above: on a web machine there is no torch, and no need of it.
         engine = importlib.import_module("inference.engine.grader")
-        grader = engine.load_grader(directory, device=settings.INFERENCE_DEVICE)
+        grader = engine.load_grader(
+            directory, device=settings.INFERENCE_DEVICE, precision=settings.INFERENCE_PRECISION
+        )
         grader.self_check()
     except ModuleNotFoundError:
         return f"{alias.model.label}, its files are whole (no torch here to try it)"

@@ -4,10 +4,11 @@ Every engine is made from the same weights. A shorter one looks first; where its
 to a decision, float32 looks again (docs/decisions/why-int8-without-nncf.md).
 """
 
+import copy
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from inference.engine.runtime import openvino
 
 Device = Literal["auto", "cpu", "cuda", "torch-cpu"]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
+PRECISIONS = get_args(Precision)
 
 # The engines of a device, float32 first.
 ENGINES: dict[str, tuple[str, ...]] = {
@@ -126,6 +128,7 @@ class DoubleChecked:
         self.name = quick.name
         self._quick, self._exact = quick, exact
         self._edges, self._margin = edges, margin
+        self.asked = self.asked_again = 0
 
     @property
     def parts(self) -> Mapping[str, Classifier]:
@@ -135,7 +138,10 @@ class DoubleChecked:
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return raw scores [b, 4] and features [b, c, h', w'], float32."""
         scores, features = self._quick.predict(images)
+        # Also where a score is not a number.
         again = np.flatnonzero(~(head.distances(scores, self._edges) > self._margin))
+        self.asked += len(images)
+        self.asked_again += len(again)
         if len(again):
             scores[again], features[again] = self._exact.predict(images[again])
         return scores, features
@@ -155,6 +161,10 @@ def load_classifier(
 def choose_engine(artefact: Artefact, device: str, precision: Precision = "auto") -> str:
     """Name the engine that serves on a device. Raises EngineError when it may not or can't."""
     first, *quicker = ENGINES[device]
+    if precision not in PRECISIONS:
+        raise EngineError(
+            f"The precision {precision!r} is unknown.", f"Use one of {', '.join(PRECISIONS)}."
+        )
     if precision == "fp32":
         return first
     usable = [each for each in quicker if artefact.parity.passed(each) and is_native(each)]
@@ -190,7 +200,9 @@ def build_quick(
     """Build one engine by its name, without a second look."""
     library, device, precision = engine.split("-")
     if library == "torch":
-        return TorchClassifier(artefact.network, device, precision=precision)
+        # Moving to a GPU would take the network away from those who compute here.
+        network = artefact.network if device == "cpu" else copy.deepcopy(artefact.network)
+        return TorchClassifier(network, device, precision=precision)
     size_px = artefact.manifest.preprocessing.size_px
     return OpenVinoClassifier(artefact.network, size_px, precision=precision, ranges=ranges)
 

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from inference.engine.backends import ENGINES
+from inference.engine.backends import ENGINES, PRECISIONS
 from inference.engine.errors import EngineError
 from inference.engine.folder import FolderRun, Summary
 from inference.engine.grader import load_grader
@@ -29,7 +29,7 @@ class Command(BaseCommand):
             "--model", type=Path, default=settings.BASE_DIR / "inference" / "shipped"
         )
         parser.add_argument("--device", choices=["auto", *ENGINES], default="auto")
-        parser.add_argument("--precision", choices=["auto", "fp32", "bf16", "int8"], default="auto")
+        parser.add_argument("--precision", choices=PRECISIONS, default="auto")
         parser.add_argument("--threads", type=int, default=2, help="that read photographs")
         again = parser.add_mutually_exclusive_group()
         again.add_argument("--resume", action="store_true", help="go on with a stopped run")
