@@ -15,6 +15,7 @@ from training.engine.labels import (
     check_frozen,
     duplicate_groups,
     eye_of,
+    is_picture,
     quarantined,
     read_rows,
     row_problem,
@@ -41,21 +42,27 @@ def read_eyes(data: Path) -> list[Eye]:
     """Read labels.csv without the rows in quarantine.
 
     Raises DataInvalid when the table is missing or broken, was changed after its split was frozen,
-    or has a patient, a file or a duplicate group in two splits.
+    lists a picture twice, or has a patient, a file or a duplicate group in two splits.
     """
     left_out, groups = quarantined(data), duplicate_groups(data)
     check_frozen(data)
-    eyes = []
+    eyes: list[Eye] = []
+    listed: set[str] = set()
     for line, row in enumerate(read_rows(data), start=2):
-        if row["modality"] != "fundus" or row["image"] in left_out:
+        if not is_picture(row) or row["image"] in left_out:
             continue
-        if problem := row_problem(row):
+        if problem := _problem_of(row, listed):
             raise DataInvalid(
                 f"labels.csv, row {line}: {problem}.", "Mend the row, or import the set anew."
             )
+        listed.add(row["image"])
         eyes.append(eye_of(row, groups.get(row["image"], "")))
     check_no_leak(eyes)
     return eyes
+
+
+def _problem_of(row: dict[str, str], listed: set[str]) -> str:
+    return row_problem(row) or ("the picture is listed before" if row["image"] in listed else "")
 
 
 def check_no_leak(eyes: Iterable[Eye]) -> None:

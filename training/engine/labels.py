@@ -37,6 +37,19 @@ COLUMNS = (
     "shard",
 )
 KEPT = "keep"  # in the quarantine's column `decision`: a person looked, and the row stays in
+SIDECAR_COLUMNS = {QUARANTINE: ("image", "reason"), GROUPS: ("image", "group")}
+GRADE_NAMES = {
+    "nodr": 0,
+    "mild": 1,
+    "moderate": 2,
+    "severe": 3,
+    "proliferatedr": 4,
+    "proliferativedr": 4,
+    "proliferative": 4,
+    **{f"{grade}{zeros}": grade for grade in range(5) for zeros in ("", ".0")},
+}
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins like this
+SHOWN_IN_TABLES = ("image", "source", "variant", "camera", "split", "patient")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,14 +102,34 @@ def eye_of(row: dict[str, str], group: str = "") -> Eye:
     )
 
 
+def parse_grade(text: str) -> int | None:
+    """Read a grade from 0 to 4 or its name, whatever the spelling; None when it is neither."""
+    return GRADE_NAMES.get(re.sub(r"[\s_-]", "", text).lower())
+
+
+@contextmanager
+def open_table(path: Path, *, restkey: str | None = None) -> Iterator[csv.DictReader]:
+    """Open a CSV file to read; spreadsheets begin theirs with a byte order mark.
+
+    Raises DataInvalid, while it is read too, when it is no table in UTF-8.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield csv.DictReader(file, restkey=restkey)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataInvalid(
+            f"{path.name} can't be read as CSV.",
+            "Give a table in UTF-8 with commas between its columns.",
+        ) from error
+
+
 def read_rows(data: Path) -> Iterator[dict[str, str]]:
     """Stream the rows of labels.csv. Raises DataInvalid when it or one of its columns is missing,
     or a row has a cell too few or too many."""
     path = data / LABELS
     if not path.is_file():
         raise DataInvalid(f"{data.name}/{LABELS} is missing.", "Give --data the right folder.")
-    with path.open(newline="") as file:
-        table = csv.DictReader(file, restkey="")
+    with open_table(path, restkey="") as table:
         missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
         if missing:
             raise DataInvalid(
@@ -126,6 +159,9 @@ def row_problem(row: dict[str, str]) -> str:
     for name in ("image", "shard"):
         if row[name] and not is_inside(row[name]):
             return f"{name} {row[name]!r} points out of the folder"
+    for name in SHOWN_IN_TABLES:
+        if row[name].startswith(FORMULA):
+            return f"{name} {row[name]!r} begins like a formula of a spreadsheet"
     return "" if row["image"] else "no image is named"
 
 
@@ -136,18 +172,33 @@ def is_inside(name: str) -> bool:
 
 
 def read_sidecar(data: Path, name: str) -> list[dict[str, str]]:
-    """Read quarantine.csv or groups.csv; no rows when there is none. They name few pictures."""
+    """Read quarantine.csv or groups.csv; no rows when there is none. They name few pictures.
+
+    Raises DataInvalid when a column is missing.
+    """
     path = data / name
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    with open_table(path) as table:
+        known = table.fieldnames or ()
+        missing = [column for column in SIDECAR_COLUMNS.get(name, ()) if column not in known]
+        if missing:
+            raise DataInvalid(
+                f"{name} has no column {', '.join(missing)}.",
+                "Put the column back, with commas between columns, or clean the set again.",
+            )
+        return list(table)
 
 
 def quarantined(data: Path) -> frozenset[str]:
     """Name the pictures that are kept out, but for those that a person decided to keep."""
     rows = read_sidecar(data, QUARANTINE)
-    return frozenset(row["image"] for row in rows if row.get("decision") != KEPT)
+    return frozenset(row["image"] for row in rows if not is_kept(row))
+
+
+def is_kept(row: dict[str, str]) -> bool:
+    """Say whether a person decided that a row of the quarantine stays in."""
+    return (row.get("decision") or "").strip().lower() == KEPT
 
 
 def duplicate_groups(data: Path) -> dict[str, str]:
@@ -159,7 +210,7 @@ def duplicate_groups(data: Path) -> dict[str, str]:
 def replaced(path: Path) -> Iterator[TextIO]:
     """Open a text file to write that takes the path's place at the end, or not at all."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="") as file:
+    with partial.open("w", newline="", encoding="utf-8") as file:
         yield file
     partial.replace(path)
 
@@ -187,7 +238,7 @@ def read_manifest(data: Path) -> dict | None:
     if not path.is_file():
         return None
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
         if re.fullmatch("[0-9a-f]{64}", manifest["labels_sha256"]):
             return manifest
     except (ValueError, KeyError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,19 +19,33 @@ AHEAD = 8  # pictures a thread that may wait: keeps every core busy and memory b
 def read_pictures(
     data: Path, shards: Iterable[str], wanted: set[str]
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, bytes) of the wanted pictures, shard by shard.
+    """Yield (name, bytes) of the wanted pictures, shard by shard, each once.
 
     The shard "" stands for files below `data`; those that are missing are left out, like
     pictures that are missing in a shard. Raises DataInvalid when a shard is missing.
     """
+    wanted = set(wanted)
     for shard in sorted(shards):
         if not shard:
             yield from _loose_pictures(data, wanted)
             continue
         with open_shard(data, shard) as archive:
             for member in archive:
-                if member.name in wanted and (file := archive.extractfile(member)):
-                    yield member.name, file.read()
+                content = read_member(archive, member) if member.name in wanted else None
+                if content is not None:
+                    wanted.discard(member.name)
+                    yield member.name, content
+
+
+def read_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
+    """Return a file's bytes, also of a second name of a file; None for everything else."""
+    if not (member.isfile() or member.islnk()):
+        return None
+    try:
+        file = archive.extractfile(member)
+    except KeyError:  # the second name of a file that is not in the shard
+        return None
+    return file.read() if file else None
 
 
 @contextmanager
@@ -41,13 +56,14 @@ def open_shard(data: Path, shard: str) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(data / shard) as archive:
             yield archive
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, zlib.error) as error:
         raise DataInvalid(f"The shard {shard} is damaged.", "Copy it again.") from error
 
 
 def _loose_pictures(data: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
     for name in sorted(wanted):
-        if is_inside(name) and (data / name).is_file():
+        if is_inside(name) and os.path.isfile(data / name):  # noqa: PTH113 -- too long is missing
+            wanted.discard(name)
             yield name, (data / name).read_bytes()
 
 
