@@ -16,9 +16,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from training.engine.checkpoints import Run, leased
+from training.engine.checkpoints import CHECKPOINT, Run, leased
 from training.engine.config import BALANCES, Folders, Machine, TrainingConfig
 from training.engine.errors import TrainingError
+from training.engine.initial import BEST
 from training.engine.recipe import train
 
 JOURNAL, TABLE = "journal.log", "trials.csv"
@@ -76,6 +77,7 @@ def search(
             study.optimize(
                 lambda trial: _try(trial, config, folders, names, machine, say), n_trials=1
             )
+            _clear_weights(study, folders.run)
             say(f"{done + 1} of {trials} trials done, best figure {_best(study):.4f}")
         told = outcomes(study)
         _write_table(folders.run / TABLE, told)
@@ -178,6 +180,13 @@ def _take_up_again(study: optuna.Study) -> None:
 def _folder_of(trial: Trial | FrozenTrial) -> str:
     """Name a trial's run; one that is taken up again keeps that of its first attempt."""
     return trial.user_attrs.get("folder", f"trial-{trial.number}")
+
+
+def _clear_weights(study: optuna.Study, folder: Path) -> None:
+    """Remove the weights of trials that are done: a search of large networks would fill a disk."""
+    for trial in study.get_trials(states=FINISHED):
+        for name in (CHECKPOINT, BEST):
+            (folder / _folder_of(trial) / name).unlink(missing_ok=True)
 
 
 def _reached(trial: FrozenTrial) -> float:

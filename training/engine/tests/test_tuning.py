@@ -74,6 +74,7 @@ def test_search_stopped_within_a_trial_goes_on_with_it(quick, searched):
     saved = list(csv.DictReader((searched.run / TABLE).read_text().splitlines()))
     assert [float(row["figure"]) for row in saved] == [each.figure for each in told]
     assert table(told).count("\n") == 4
+    assert not list(searched.run.rglob("checkpoint.pt"))
 
 
 def test_finished_search_is_not_repeated_and_a_longer_one_goes_on(quick, searched):
