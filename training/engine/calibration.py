@@ -8,8 +8,14 @@ import numpy as np
 from scipy import optimize
 
 from inference.engine import head
-from inference.engine.schemas import THRESHOLDS, OperatingPoint
+from inference.engine.schemas import (
+    REFERABLE_GRADE,
+    THRESHOLDS,
+    VISION_THREATENING_GRADE,
+    OperatingPoint,
+)
 from training.engine.datasets import check_tuning_split
+from training.engine.errors import DataInvalid
 
 TEMPERATURE_RANGE = (0.25, 8.0)
 # How strongly offsets are held at zero. Chosen by repeated five-fold cross-validation within val:
@@ -62,16 +68,26 @@ def choose_operating_point(
     vision_threatening_target: float,
     version: str,
 ) -> OperatingPoint:
-    """Choose the highest thresholds that still reach the sensitivities. Raises SplitForbidden."""
+    """Choose the highest thresholds that still reach the sensitivities.
+
+    Raises SplitForbidden, and DataInvalid when the split shows no eye with the disease.
+    """
     check_tuning_split(split)
+    if not (grades >= VISION_THREATENING_GRADE).any():
+        raise DataInvalid(
+            f"{split} has no true-colour eye of grade {VISION_THREATENING_GRADE} or more, so no "
+            "threshold can be chosen.",
+            "Split a larger set, or give val a larger share.",
+        )
     cumulative = head.cumulative_probabilities(logits, temperature)
     return OperatingPoint(
         version=version,
         referable_threshold=_threshold(
-            head.referable_of(cumulative)[grades >= 2], referable_target
+            head.referable_of(cumulative)[grades >= REFERABLE_GRADE], referable_target
         ),
         vision_threatening_threshold=_threshold(
-            head.vision_threatening_of(cumulative)[grades >= 3], vision_threatening_target
+            head.vision_threatening_of(cumulative)[grades >= VISION_THREATENING_GRADE],
+            vision_threatening_target,
         ),
         referable_sensitivity_target=referable_target,
         vision_threatening_sensitivity_target=vision_threatening_target,

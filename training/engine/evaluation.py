@@ -24,12 +24,12 @@ from inference.engine.schemas import (
 )
 from training.engine import metrics
 from training.engine.datasets import Eye, load_bands, read_eyes, read_pictures
-from training.engine.errors import DataInvalid
+from training.engine.errors import DataInvalid, TrainingError
 from training.engine.predictions import Predictions
 from training.engine.recipe import predict_scores
 
 MIN_CLASS = 8  # with fewer eyes on one side an area under the curve is not worth printing
-MIN_EYES = 8  # with fewer eyes a kappa is not worth printing
+MIN_EYES = 8  # with fewer eyes a kappa or a calibration error is not worth printing
 EYE_QUALITIES = ("good", "usable", "reject")
 
 
@@ -61,9 +61,19 @@ def eyes_of(eyes: Sequence[Eye], split: str) -> list[Eye]:
 def predict_eyes(
     network: GradingNetwork, spec: Preprocessing, eyes: Sequence[Eye], *, data: Path, cache: Path
 ) -> np.ndarray:
-    """Return the ordered logits [n, 4] of eyes; decodes them at the first call."""
+    """Return the ordered logits [n, 4] of eyes; decodes them at the first call.
+
+    Raises TrainingError when one of them is not a number.
+    """
     bands = load_bands(eyes, data=data, cache=cache, spec=spec)
-    return predict_scores(network, spec, bands)
+    logits = predict_scores(network, spec, bands)
+    broken = int((~np.isfinite(logits).all(axis=1)).sum())
+    if broken:
+        raise TrainingError(
+            f"The network gives no number for {broken} of {len(eyes)} eyes.",
+            "Its weights are broken: take an earlier checkpoint or model.",
+        )
+    return logits
 
 
 def judge_eyes(eyes: Sequence[Eye], *, data: Path, gate: QualityGate) -> dict[str, Verdict]:
@@ -78,9 +88,11 @@ def judge_eyes(eyes: Sequence[Eye], *, data: Path, gate: QualityGate) -> dict[st
 def figures(predictions: Predictions) -> dict[str, Any]:
     """Compute a split's figures: over its true-colour eyes, and by source, camera, quality …
 
-    Eyes that somebody called ungradable count in `by_quality` alone.
+    Eyes that somebody called ungradable count in `by_quality` alone. Raises DataInvalid when no
+    eye is left to count.
     """
     counted = predictions.counted
+    _check_some(counted.true_colour)
     return {
         **_full_figures(counted.true_colour),
         "by_source": _by(counted, lambda eye: f"{eye.source} {eye.variant}"),
@@ -92,6 +104,13 @@ def figures(predictions: Predictions) -> dict[str, Any]:
         "by_maculopathy": _by(counted.true_colour, _maculopathy_of),
         "quality": quality_figures(predictions),
     }
+
+
+def _check_some(counted: Predictions) -> None:
+    if not len(counted.eyes):
+        raise DataInvalid(
+            "The split has no graded, gradable eye in true colour.", "Evaluate another split."
+        )
 
 
 def _gradable_of(eye: Eye) -> str:
@@ -120,13 +139,12 @@ def _by(predictions: Predictions, name_of: Callable[[Eye], str]) -> dict[str, An
 def _short_figures(predictions: Predictions) -> dict[str, Any]:
     grades, given = predictions.grades, predictions.given
     counts = metrics.resample(predictions.patients)
-    kappa = np.nan if len(grades) < MIN_EYES else metrics.quadratic_kappa(grades, given)
-    kappas = metrics.kappa_of(metrics.confusions(grades, given, counts))
+    tables = metrics.confusions(grades, given, counts)
     return {
         "eyes": len(grades),
         "patients": len(set(predictions.patients)),
         "eyes_by_grade": [int((grades == grade).sum()) for grade in range(5)],
-        "kappa": with_interval(kappa, kappas),
+        "kappa": _kappa(metrics.confusion(grades, given), tables),
         "exact_agreement": share(int((grades == given).sum()), len(grades)),
         "referable": _call_figures(predictions, counts, REFERABLE_GRADE, predictions.referable),
         "vision_threatening": _call_figures(
@@ -163,8 +181,9 @@ def grade_figures(grades: np.ndarray, given: np.ndarray, counts: np.ndarray) -> 
     """Compare given grades with reference grades, both [n] int; counts are `resample`'s draws."""
     table = metrics.confusion(grades, given)
     tables = metrics.confusions(grades, given, counts)
+    f1s, there_or_given = metrics.f1_of(table), table.sum(axis=0) + table.sum(axis=1)
     return {
-        "kappa": with_interval(metrics.quadratic_kappa(grades, given), metrics.kappa_of(tables)),
+        "kappa": _kappa(table, tables),
         "exact_agreement": share(int((grades == given).sum()), len(grades)),
         "confusion": table.tolist(),
         "per_grade": [
@@ -172,12 +191,12 @@ def grade_figures(grades: np.ndarray, given: np.ndarray, counts: np.ndarray) -> 
                 "grade": grade,
                 "precision": share(int(table[grade, grade]), int(table[:, grade].sum())),
                 "recall": share(int(table[grade, grade]), int(table[grade].sum())),
-                "f1": _round(metrics.f1_of(table)[grade]),
+                "f1": _round(f1s[grade]) if there_or_given[grade] else None,
             }
             for grade in range(5)
         ],
         "macro": {
-            name: with_interval(of(table).mean(), of(tables).mean(axis=-1))
+            name: with_interval(float(metrics.macro_of(of, table)), metrics.macro_of(of, tables))
             for name, of in (
                 ("precision", metrics.precision_of),
                 ("recall", metrics.recall_of),
@@ -185,6 +204,19 @@ def grade_figures(grades: np.ndarray, given: np.ndarray, counts: np.ndarray) -> 
             )
         },
     }
+
+
+def _kappa(table: np.ndarray, tables: np.ndarray) -> dict[str, Any]:
+    return with_interval(_kappa_or_nan(table), metrics.kappa_of(tables))
+
+
+def _kappa_or_nan(table: np.ndarray) -> float:
+    return np.nan if table.sum() < MIN_EYES else float(metrics.kappa_of(table))
+
+
+def _area_or_nan(positive: np.ndarray, score: np.ndarray) -> float:
+    few = min(positive.sum(), (~positive).sum()) < MIN_CLASS
+    return np.nan if few else metrics.auc(positive, score)
 
 
 def _call_figures(
@@ -227,6 +259,8 @@ def _bins(positive: np.ndarray, probability: np.ndarray) -> list[dict[str, Any]]
 
 
 def _error_of(cumulative: np.ndarray, grades: np.ndarray) -> float:
+    if len(grades) < MIN_EYES:
+        return np.nan
     return metrics.calibration_error(grades >= REFERABLE_GRADE, head.referable_of(cumulative))
 
 
@@ -240,7 +274,8 @@ def quality_figures(predictions: Predictions) -> dict[str, Any]:
     ungradable = np.array([eye.gradable is False for eye in eyes], bool)
     good = gradable & np.array([eye.eye_quality == 0 for eye in eyes], bool)
     labelled = gradable | ungradable
-    counts = metrics.resample([eyes[row].patient for row in np.flatnonzero(labelled)])
+    known = [eyes[row] for row in np.flatnonzero(labelled)]
+    counts = metrics.resample([eye.patient or eye.image for eye in known])
     return {
         "photographs": len(eyes),
         "rejected": share(int(rejected.sum()), len(eyes)),
@@ -254,15 +289,16 @@ def quality_figures(predictions: Predictions) -> dict[str, Any]:
 def compare_models(mine: Predictions, other: Predictions) -> dict[str, Any]:
     """Subtract another model's figures from this one's, on the same eyes, in the same draws.
 
-    Intervals are of the difference. Raises DataInvalid when the eyes are not the same.
+    Intervals are of the difference. Raises DataInvalid when the eyes are not the same, or none.
     """
     mine, other = mine.counted.true_colour, other.counted.true_colour
+    _check_some(mine)
     if [eye.image for eye in mine.eyes] != [eye.image for eye in other.eyes]:
         raise DataInvalid("The two models graded other eyes.", "Evaluate both on one split.")
     counts, grades = metrics.resample(mine.patients), mine.grades
     told: dict[str, Any] = {"eyes": len(grades)}
     told["kappa"] = _difference(
-        *(metrics.quadratic_kappa(grades, each.given) for each in (mine, other)),
+        *(_kappa_or_nan(metrics.confusion(grades, each.given)) for each in (mine, other)),
         *(
             metrics.kappa_of(metrics.confusions(grades, each.given, counts))
             for each in (mine, other)
@@ -280,7 +316,7 @@ def compare_models(mine: Predictions, other: Predictions) -> dict[str, Any]:
         calls = [getattr(each, name) for each in (mine, other)]
         told[name] = {
             "auc": _difference(
-                *(metrics.auc(positive, score) for score in scores),
+                *(_area_or_nan(positive, score) for score in scores),
                 *(metrics.aucs(positive, score, counts) for score in scores),
             ),
             "sensitivity": _difference_of_shares(
@@ -315,9 +351,9 @@ def _difference(
 def area(positive: np.ndarray, score: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
     """Report an area under the ROC curve with its interval, or None with too few on one side."""
     sides = {"positives": int(positive.sum()), "negatives": int((~positive).sum())}
-    if min(sides.values()) < MIN_CLASS:
+    value = _area_or_nan(positive, score)
+    if np.isnan(value):
         return {**sides, "auc": None}
-    value = metrics.auc(positive, score)
     return {**sides, "auc": with_interval(value, metrics.aucs(positive, score, counts))}
 
 

@@ -8,7 +8,7 @@ counts:           [draws, n] how often a row counts in a draw
 table:            [..., classes, classes] counts; rows are the reference, columns what was given
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import stats
@@ -84,6 +84,12 @@ def recall_of(table: np.ndarray) -> np.ndarray:
     return _share_of(np.diagonal(table, axis1=-2, axis2=-1), np.sum(table, axis=-1))
 
 
+def macro_of(figure: Callable[[np.ndarray], np.ndarray], table: np.ndarray) -> np.ndarray:
+    """Mean of a figure over the classes that were there or given, of one table or of many."""
+    known = np.sum(table, axis=-1) + np.sum(table, axis=-2) > 0
+    return _mean_of((figure(table) * known).sum(axis=-1), known.sum(axis=-1))
+
+
 def _share_of(hits: np.ndarray, total: np.ndarray) -> np.ndarray:
     return np.divide(hits, total, out=np.zeros(np.shape(hits)), where=total > 0)
 
@@ -150,7 +156,7 @@ def reliability(
 
 
 def _mean_of(total: np.ndarray, count: np.ndarray) -> np.ndarray:
-    return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    return np.divide(total, count, out=np.full(np.shape(count), np.nan), where=count > 0)
 
 
 def calibration_error(positive: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> float:

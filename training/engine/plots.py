@@ -179,7 +179,8 @@ FOREST = (
 def forest_plot(rows: dict[str, dict[str, Any]]) -> bytes:
     """Draw the referable area, kappa, sensitivity and specificity of groups with intervals."""
     figure = _empty(11, 1.3 + 0.42 * len(rows))
-    names = [f"{name}  (n = {told['eyes']})" for name, told in rows.items()]
+    # A dollar sign in a source's name would begin a formula.
+    names = [f"{name}  (n = {told['eyes']})".replace("$", r"\$") for name, told in rows.items()]
     heights = np.arange(len(rows))[::-1]
     for place, (title, value_of) in enumerate(FOREST):
         axes = figure.add_subplot(1, len(FOREST), place + 1)

@@ -177,7 +177,7 @@ def _grades(figures: dict[str, Any]) -> str:
             f"{each['grade']} {GRADES[each['grade']]}",
             _cell(each["precision"]),
             _cell(each["recall"]),
-            f"{each['f1']:.3f}",
+            _number(each["f1"]),
             _cell(each["auc"]),
         ]
         for each in figures["per_grade"]
@@ -194,7 +194,7 @@ def _groups(told: dict[str, Any]) -> str:
             _cell(each["referable"]["sensitivity"]),
             _cell(each["referable"]["specificity"]),
             _cell(each["kappa"]),
-            f"{each['referable_calibration_error']['after']:.3f}",
+            _number(each["referable_calibration_error"]["after"]),
         ]
         for name, each in told.items()
     ]
@@ -236,6 +236,10 @@ def _cell(told: dict[str, Any] | None) -> str:
     if told is None or told["value"] is None:
         return "<small>too few</small>"
     return f"{told['value']:.3f} <small>{_interval(told)}</small>"
+
+
+def _number(value: float | None) -> str:
+    return "<small>too few</small>" if value is None else f"{value:.3f}"
 
 
 def _interval(told: dict[str, Any]) -> str:

@@ -5,6 +5,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from inference.engine.testing import make_tiny_artefact
+from training.engine.evaluation import figures
+from training.engine.tests.eyes import make_predictions
+from training.management.commands.evaluate import comparison_with_card
 
 
 def test_training_without_data_says_which_option_to_give(tmp_path, settings):
@@ -31,6 +34,16 @@ def test_evaluating_without_data_says_how_to_name_the_folder(tmp_path, settings)
     model = make_tiny_artefact(tmp_path / "model")
     with pytest.raises(CommandError, match="labels.csv is missing.*--data"):
         call_command("evaluate", data=tmp_path / "absent", model=model, stdout=io.StringIO())
+
+
+def test_card_is_only_contradicted_about_the_same_eyes():
+    told = figures(make_predictions())
+    assert "agrees" in comparison_with_card(told, told)
+    worse = {**told, "kappa": {**told["kappa"], "value": told["kappa"]["value"] - 0.1}}
+    assert "THE CARD DISAGREES" in comparison_with_card(worse, told)
+    fewer = figures(make_predictions(120))
+    assert "other eyes" in comparison_with_card(fewer, told)
+    assert "no figures" in comparison_with_card(told, None)
 
 
 def test_comparing_with_a_benchmark_prints_counts_and_figures_and_writes_both(tmp_path):

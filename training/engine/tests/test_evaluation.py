@@ -2,12 +2,15 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from training.engine import evaluation
 from training.engine.card import comparison_table, split_section
-from training.engine.errors import CardIncomplete, DataInvalid
-from training.engine.evaluation import compare_models, eyes_of, figures
+from training.engine.errors import CardIncomplete, DataInvalid, TrainingError
+from training.engine.evaluation import compare_models, eyes_of, figures, quality_figures
 from training.engine.metrics import auc
+from training.engine.plots import forest_plot
 from training.engine.report import write_comparison, write_report
 from training.engine.tests.eyes import make_predictions
 
@@ -44,6 +47,45 @@ def test_figures_are_json_without_holes_even_of_very_few_eyes():
     assert told["kappa"]["value"] is None or told["eyes_by_grade"][0] == told["eyes"]
     assert told["referable"]["auc"] is None
     assert "too few" in "\n".join(split_section("few", told))
+
+
+def test_no_kappa_and_no_calibration_error_is_told_of_a_handful_of_eyes():
+    few = SURE.where(lambda eye: int(eye.image[5:-4]) < 18)
+    told = figures(few)
+    assert 1 < told["eyes"] < 20
+    groups = told["by_source"].values()
+    assert min(each["eyes"] for each in groups) < 8
+    for each in groups:
+        known = each["eyes"] >= 8
+        assert (each["kappa"]["value"] is not None) is known
+        assert (each["referable_calibration_error"]["after"] is not None) is known
+    assert compare_models(few, few)["referable"]["auc"]["value"] is None
+
+
+def test_split_without_an_eye_to_count_is_refused():
+    nobody = SURE.where(lambda eye: eye.gradable is False)
+    for evaluate in (figures, lambda told: compare_models(told, told)):
+        with pytest.raises(DataInvalid, match="another split"):
+            evaluate(nobody)
+
+
+def test_photographs_without_a_patient_are_drawn_one_by_one():
+    nameless = replace(SURE, eyes=[replace(eye, patient="") for eye in SURE.eyes])
+    area = quality_figures(nameless)["gradable"]["auc"]
+    assert area["low"] < area["value"] < area["high"]
+
+
+def test_network_that_gives_no_numbers_is_not_evaluated(monkeypatch, tmp_path):
+    logits = np.array([[1.0, 0.0, -1.0, -2.0], [np.nan] * 4])
+    monkeypatch.setattr(evaluation, "load_bands", lambda *_, **__: None)
+    monkeypatch.setattr(evaluation, "predict_scores", lambda *_: logits)
+    with pytest.raises(TrainingError, match="no number for 1 of 2"):
+        evaluation.predict_eyes(None, None, SURE.eyes[:2], data=tmp_path, cache=tmp_path)
+
+
+def test_source_with_a_sign_of_a_formula_is_drawn_as_it_is_named():
+    told = figures(SURE)["by_source"]
+    assert forest_plot({"$\\frac$": next(iter(told.values()))}).startswith(b"\x89PNG")
 
 
 def test_missing_figure_is_named():

@@ -67,6 +67,17 @@ def test_grade_that_never_comes_has_figures_of_zero():
     assert metrics.recall_of(table)[4] == 0
 
 
+def test_macro_figures_equal_scikit_learn_where_grades_never_come():
+    truth, given = np.array([0, 0, 1, 2, 2, 1]), np.array([0, 1, 1, 2, 3, 1])
+    table = metrics.confusion(truth, given)
+    expected = precision_recall_fscore_support(truth, given, average="macro", zero_division=0)
+    figures = (metrics.precision_of, metrics.recall_of, metrics.f1_of)
+    for figure, value in zip(figures, expected, strict=False):
+        assert metrics.macro_of(figure, table) == pytest.approx(value)
+        assert metrics.macro_of(figure, np.stack([table] * 2)) == pytest.approx([value] * 2)
+    assert np.isnan(metrics.macro_of(metrics.f1_of, np.zeros((5, 5))))
+
+
 def test_sensitivity_and_specificity_equal_scikit_learn():
     positive, called = TRUTH >= 2, GIVEN >= 2
     hits, total = metrics.sensitivity(positive, called)

@@ -168,6 +168,19 @@ def test_operating_point_reaches_the_sensitivity_and_not_more_than_needed(target
     assert point.chosen_on == "400 true-colour eyes of val"
 
 
+def test_val_without_the_disease_chooses_no_threshold():
+    with pytest.raises(DataInvalid, match="larger share"):
+        choose_operating_point(
+            LOGITS,
+            np.minimum(GRADES, 2),
+            temperature=1.0,
+            split="val",
+            referable_target=0.95,
+            vision_threatening_target=0.85,
+            version="t",
+        )
+
+
 def test_nothing_is_fitted_on_the_second_site():
     with pytest.raises(SplitForbidden):
         fit_offsets(LOGITS, GRADES, split="second_site")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from inference.engine.artefact import Artefact, load_artefact
 from inference.engine.errors import EngineError
@@ -50,6 +51,8 @@ class Command(BaseCommand):
             self._evaluate(**options)
         except (TrainingError, EngineError, ModelUnavailable) as error:
             raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{error}. Give --out a folder that can be written.") from error
 
     def _evaluate(self, *, split: str, data: Path, out: Path | None, **options) -> None:
         artefact = _load(options["model"])
@@ -78,7 +81,7 @@ class Command(BaseCommand):
         if compared and other:
             self.stdout.write(f"\nAgainst {_name(other)}, on the same eyes:\n")
             self.stdout.write(comparison_table(compared))
-        self.stdout.write("\n" + _comparison_with_card(told, artefact.manifest.metrics.get(split)))
+        self.stdout.write("\n" + comparison_with_card(told, artefact.manifest.metrics.get(split)))
         if out:
             self.stdout.write(f"Wrote {out / 'report.html'}.")
 
@@ -88,8 +91,14 @@ def _load(name: str | Path) -> Artefact:
     directory = Path(name)
     if directory.is_dir():
         return load_artefact(directory)
-    alias = champion_alias() if name == CHAMPION else None
-    model = alias.model if alias else model_by_label(str(name))
+    try:
+        alias = champion_alias() if name == CHAMPION else None
+        model = alias.model if alias else model_by_label(str(name))
+    except DatabaseError as error:
+        raise CommandError(
+            f"{name} is no folder, and the registry's database doesn't answer. "
+            "Start it, or give --model and --against folders."
+        ) from error
     if model is None:
         raise CommandError(
             f"{name} is neither a folder nor a registered model. `manage.py models` lists those."
@@ -106,9 +115,14 @@ def _predict(artefact: Artefact, data: Path, split: str) -> Predictions:
     return evaluate_artefact(artefact, data=data, cache=cache, split=split)
 
 
-def _comparison_with_card(told: dict, on_card: dict | None) -> str:
+def comparison_with_card(told: dict, on_card: dict | None) -> str:
+    """Say whether the figures equal the card's, if those are about the same eyes."""
     if on_card is None:
         return "The card has no figures for this split."
+    if told["eyes_by_grade"] != on_card["eyes_by_grade"]:
+        return (
+            f"The card's figures are of other eyes: {on_card['eyes']} there, {told['eyes']} here."
+        )
     gaps = {
         "referable area": (_value(told["referable"]["auc"]), _value(on_card["referable"]["auc"])),
         "kappa": (_value(told["kappa"]), _value(on_card["kappa"])),
