@@ -386,8 +386,14 @@ def benchmark_lines(told: dict[str, Any]) -> list[str]:
         for name, each in told["labels"].items()
     ]
     grades = [f"grade {grade}" for grade in range(5)]
+    drawn = (
+        "photographs, as the benchmark names no patients (two eyes of one are alike: too narrow)"
+    )
+    if figures["patients"]:
+        drawn = f"the benchmark's {figures['patients']} patients"
     return [
         *parts,
+        f"95 % intervals in brackets: Wilson for shares, bootstrap over {drawn}.",
         _table(["figure", "value"], [[name, _value(each)] for name, each in shown]),
         _table(["labels", *grades, "none"], labels),
         _table(

@@ -2,12 +2,12 @@
 
 Two tables come in: what `grade_folder` wrote (or any table with a name and a grade), and the
 benchmark's own. Nothing is guessed: a name that stands in one alone is reported, and one that
-stands twice in a table is left out, because nobody knows which line counts.
+stands twice in a table is left out, because nobody knows which line counts. So is a line without
+a name.
 """
 
-import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from inference.engine.schemas import REFERABLE_GRADE, VISION_THREATENING_GRADE
 from training.engine import metrics
 from training.engine.errors import DataInvalid
 from training.engine.evaluation import area, grade_figures, share
+from training.engine.labels import open_table, parse_grade
 
 NAME_COLUMNS = ("file", "image", "id", "id_code", "image_id", "filename", "name")
 GRADE_COLUMNS = ("grade", "diagnosis", "level", "label")
 GIVEN_COLUMNS = ("given_grade", *GRADE_COLUMNS)
+PATIENT_COLUMNS = ("patient", "patient_id")
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 CLASS_COLUMNS = tuple(f"probability_{grade}" for grade in range(5))
 
@@ -41,11 +43,12 @@ class Table:
     rows: dict[str, Row]
     doubled: tuple[str, ...]  # the names that stand in it twice or more
     lines: int
+    nameless: int
 
     @property
     def doubled_lines(self) -> int:
         """Count the lines that are left out for their name."""
-        return self.lines - len(self.rows)
+        return self.lines - self.nameless - len(self.rows)
 
 
 def compare_tables(predicted: Path, benchmark: Path) -> dict[str, Any]:
@@ -79,6 +82,8 @@ def compare_tables(predicted: Path, benchmark: Path) -> dict[str, Any]:
             "extra": len(given.rows.keys() - truth.rows.keys()),
             "doubled_in_predicted": given.doubled_lines,
             "doubled_in_benchmark": truth.doubled_lines,
+            "without_name_in_predicted": given.nameless,
+            "without_name_in_benchmark": truth.nameless,
         },
         "without_grade_by_status": _by_status([given.rows[name] for name in ungraded]),
         "names": {
@@ -103,17 +108,18 @@ def compare_tables(predicted: Path, benchmark: Path) -> dict[str, Any]:
 
 def read_table(path: Path, grade_columns: Sequence[str]) -> Table:
     """Read a table's names and grades; names that are the same but for case are the same."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataInvalid(f"{path.name} can't be read as CSV.", "Give a CSV file.") from error
-    known = [column for column in (lines[0] if lines else {}) if column]
+    with open_table(path) as table:
+        known = [column for column in table.fieldnames or () if column]
+        lines = list(table)
     name_column = _column(path, known, NAME_COLUMNS, "the photograph's name")
     grade_column = _column(path, known, grade_columns, "the grade")
     found: dict[str, list[Row]] = {}
+    nameless = 0
     for number, line in enumerate(lines, start=2):
         name = (line[name_column] or "").strip()
+        if not name:
+            nameless += 1
+            continue
         grade = _grade(path, number, line[grade_column])
         found.setdefault(_key(name), []).append(Row(name=name, grade=grade, values=line))
     return Table(
@@ -122,6 +128,7 @@ def read_table(path: Path, grade_columns: Sequence[str]) -> Table:
             sorted(min(row.name for row in rows) for rows in found.values() if len(rows) > 1)
         ),
         lines=len(lines),
+        nameless=nameless,
     )
 
 
@@ -131,7 +138,8 @@ def _column(path: Path, known: Sequence[str], wanted: Sequence[str], what: str) 
         if name in by_lower:
             return by_lower[name]
     raise DataInvalid(
-        f"{path.name} has no column with {what}.", f"Name it one of {', '.join(wanted)}."
+        f"{path.name} has no column with {what}.",
+        f"Name it one of {', '.join(wanted)}, and put commas between columns.",
     )
 
 
@@ -145,15 +153,11 @@ def _key(name: str) -> str:
 def _grade(path: Path, number: int, text: str | None) -> int | None:
     if not (text or "").strip():
         return None
-    try:
-        grade = float(text)
-    except ValueError:
-        grade = -1.0
-    if grade not in range(5):
+    if (grade := parse_grade(text)) is None:
         raise DataInvalid(
-            f"{path.name}, line {number}: {text!r} is no grade.", "Grades are 0 to 4, or empty."
+            f"{path.name}, row {number}: {text!r} is no grade.", "Grades are 0 to 4, or empty."
         )
-    return int(grade)
+    return grade
 
 
 def _joinable(given: Table, truth: Table) -> tuple[Table, Table]:
@@ -168,7 +172,7 @@ def _without_folders(table: Table) -> Table | None:
     rows = {key.rpartition("/")[2]: row for key, row in table.rows.items()}
     if len(rows) < len(table.rows):
         return None
-    return Table(rows=rows, doubled=table.doubled, lines=table.lines)
+    return replace(table, rows=rows)
 
 
 def _by_status(rows: Sequence[Row]) -> dict[str, int]:
@@ -187,14 +191,24 @@ def _figures(given: Sequence[Row], truth: Sequence[Row]) -> dict[str, Any]:
         return {"eyes": 0}
     grades = np.array([row.grade for row in truth], int)
     told = np.array([row.grade for row in given], int)
-    # The benchmark names no patients: photographs are drawn one by one.
-    counts = metrics.resample(range(len(grades)))
+    patients = [_patient(row) for row in truth]
+    counts = metrics.resample(patients)
     return {
         "eyes": len(grades),
+        "patients": len(set(patients)) if any(map(_named_patient, truth)) else None,
         **grade_figures(grades, told, counts),
         "referable": _threshold_figures(given, grades, told, counts, "referable"),
         "vision_threatening": _threshold_figures(given, grades, told, counts, "vision_threatening"),
     }
+
+
+def _named_patient(row: Row) -> str:
+    return next((row.values[name] for name in PATIENT_COLUMNS if row.values.get(name)), "")
+
+
+def _patient(row: Row) -> str:
+    """Name the patient by whom photographs are drawn together; without one it is its own."""
+    return _named_patient(row) or f"photograph {row.name}"
 
 
 def _threshold_figures(

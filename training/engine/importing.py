@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from inference.engine.decode import displayed_size
@@ -26,28 +27,20 @@ from training.engine.errors import DataInvalid
 from training.engine.labels import (
     COLUMNS,
     LABELS,
+    open_table,
+    parse_grade,
     quarantined,
     read_rows,
     replaced,
     row_problem,
     write_table,
 )
-from training.engine.pictures import open_shard
+from training.engine.pictures import open_shard, read_member
 from training.engine.progress import shown
 
 REFUSED = "refused.csv"
 UNFINISHED = ".unfinished"
 PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
-GRADE_NAMES = {
-    "nodr": 0,
-    "mild": 1,
-    "moderate": 2,
-    "severe": 3,
-    "proliferatedr": 4,
-    "proliferativedr": 4,
-    "proliferative": 4,
-    **{str(grade): grade for grade in range(5)},
-}
 NAME_COLUMNS = ("id_code", "image", "image_id", "filename")
 GRADE_COLUMNS = ("diagnosis", "level", "grade")
 PATIENT_COLUMNS = ("patient", "patient_id")
@@ -85,11 +78,6 @@ class Imported:
     refused: int = 0
 
 
-def parse_grade(text: str) -> int | None:
-    """Read a grade from 0 to 4 or its name, whatever the spelling; None when it is neither."""
-    return GRADE_NAMES.get(re.sub(r"[\s_-]", "", text).lower())
-
-
 def import_dataset(plan: ImportPlan, out: Path) -> Imported:
     """Copy pictures and labels into the data folder `out`, new or not.
 
@@ -97,13 +85,18 @@ def import_dataset(plan: ImportPlan, out: Path) -> Imported:
     `out`/<name>. Stopped before the end, the table is as it was, and the same call starts again.
     Raises DataInvalid when the source is of no known kind, the name is taken, or nothing came in.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", plan.name):
-        raise DataInvalid(f"{plan.name!r} is no name.", "Use small letters, digits and dashes.")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", plan.name):
+        raise DataInvalid(
+            f"{plan.name!r} is no name.", "Give --name small letters, digits and dashes."
+        )
     found = _source_of(plan)
     folder = out / plan.name
     _claim(folder, out)
     told = Imported()
-    with tempfile.TemporaryFile("w+", newline="") as kept, _refusals(folder) as refuse:
+    with (
+        tempfile.TemporaryFile("w+", newline="", encoding="utf-8") as kept,
+        _refusals(folder) as refuse,
+    ):
         with _store(folder, plan) as store:
             rows = _import_rows(found, plan, store, refuse, told)
             write_table(kept, COLUMNS, shown(rows, "importing"))
@@ -125,7 +118,7 @@ def _source_of(plan: ImportPlan) -> Iterable[Found]:
         return _from_table(source, plan)
     if not source.is_dir():
         raise DataInvalid(f"{source} is not there.", "Name a folder or a table.")
-    if (source / LABELS).is_file() and _header(source / LABELS) >= set(COLUMNS):
+    if (source / LABELS).is_file() and set(COLUMNS) <= set(_header(source / LABELS)):
         return _from_data_folder(source, plan)
     if any(_class_folders(source)):
         return _from_class_folders(source, plan)
@@ -163,7 +156,7 @@ def _has_rows_of(name: str, out: Path) -> bool:
 def _refusals(folder: Path) -> Iterator[Callable[[Found, str], None]]:
     """Open refused.csv at the first refusal."""
     path = folder / REFUSED
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["where", "reason"])
         yield lambda found, reason: table.writerow([found.where, reason])
@@ -256,10 +249,11 @@ class _ShardWriter:
 
 
 def _append(out: Path, rows: Iterable[dict[str, str]]) -> None:
-    with replaced(out / LABELS) as file:
-        old = read_rows(out) if (out / LABELS).is_file() else iter(())
-        kept = ({name: row[name] for name in COLUMNS} for row in old)
-        write_table(file, COLUMNS, (row for part in (kept, rows) for row in part))
+    """Write the rows after the old ones, which keep columns of their own."""
+    table = out / LABELS
+    old, columns = (read_rows(out), _header(table)) if table.is_file() else (iter(()), COLUMNS)
+    with replaced(table) as file:
+        write_table(file, columns, chain(old, rows))
 
 
 def _row(plan: ImportPlan, name: str, grade: int, patient: str = "") -> dict[str, str]:
@@ -289,10 +283,14 @@ def _from_class_folders(source: Path, plan: ImportPlan) -> Iterator[Found]:
     known = dict(_class_folders(source))
     for folder in sorted(path for path in source.iterdir() if path.is_dir()):
         if folder not in known:
-            yield Found(where=f"{folder.name}/", problem="the folder is named after no grade")
+            where = f"folder {_as_text(Path(folder.name))}"
+            yield Found(where=where, problem="it is named after no grade")
     for folder, grade in known.items():
         for path in _pictures_below(folder):
-            name = path.relative_to(source).as_posix()
+            name = _as_text(path.relative_to(source))
+            if name != path.relative_to(source).as_posix():
+                yield Found(where=name, problem="the file's name is not in UTF-8")
+                continue
             row = _row(plan, name, grade)
             yield Found(where=name, row=row, read=path.read_bytes)
 
@@ -303,9 +301,14 @@ def _pictures_below(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _header(path: Path) -> set[str]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return set(next(csv.reader(file), []))
+def _as_text(path: Path) -> str:
+    """Return a path as it can be written; bytes that are no UTF-8 show as question marks."""
+    return path.as_posix().encode(errors="replace").decode()
+
+
+def _header(path: Path) -> list[str]:
+    with open_table(path) as table:
+        return list(table.fieldnames or ())
 
 
 def _from_table(path: Path, plan: ImportPlan) -> Iterator[Found]:
@@ -317,8 +320,7 @@ def _from_table(path: Path, plan: ImportPlan) -> Iterator[Found]:
     with _index() as index:
         _index_pictures(index, images)
         _index_table(index, path, name_column, grade_column)
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
+        with open_table(path) as table:
             for row in table:
                 patient = (row[patient_column] or "").strip() if patient_column else ""
                 yield _found_in_table(
@@ -363,12 +365,13 @@ def _found_in_table(
     return Found(where=where, row=row, read=(images / path).read_bytes)
 
 
-def _first_of(names: tuple[str, ...], header: set[str], path: Path) -> str:
+def _first_of(names: tuple[str, ...], header: list[str], path: Path) -> str:
     for name in names:
         if name in header:
             return name
     raise DataInvalid(
-        f"{path.name} has none of the columns {', '.join(names)}.", "Rename its columns."
+        f"{path.name} has none of the columns {', '.join(names)}.",
+        "Rename its columns, and put commas between them.",
     )
 
 
@@ -393,6 +396,7 @@ def _index_pictures(index: sqlite3.Connection, images: Path) -> None:
     paths = (
         (_stem(path.name), path.relative_to(images).as_posix())
         for path in shown(_pictures_below(images), "looking for pictures")
+        if _as_text(path) == path.as_posix()
     )
     index.executemany("INSERT INTO pictures VALUES (?, ?)", paths)
     index.execute("CREATE INDEX by_stem ON pictures (stem)")
@@ -401,10 +405,10 @@ def _index_pictures(index: sqlite3.Connection, images: Path) -> None:
 def _index_table(
     index: sqlite3.Connection, path: Path, name_column: str, grade_column: str
 ) -> None:
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with open_table(path) as table:
         rows = (
             (_stem((row[name_column] or "").strip()), str(parse_grade(row[grade_column] or "")))
-            for row in csv.DictReader(file)
+            for row in table
         )
         index.executemany("INSERT INTO listed (stem, grade) VALUES (?, ?)", rows)
     index.execute("CREATE INDEX by_listed_stem ON listed (stem)")
@@ -443,9 +447,11 @@ def _shard(
         return
     with open_shard(source, shard) as archive:
         for member in archive:
-            for line, cells in _take(index, shard, member.name):
-                if file := archive.extractfile(member):
-                    yield line, cells, partial(bytes, file.read())
+            if not _is_listed(index, shard, member.name):
+                continue
+            if (content := read_member(archive, member)) is not None:
+                for line, cells in _take(index, shard, member.name):
+                    yield line, cells, partial(bytes, content)
 
 
 def _files(
@@ -455,6 +461,11 @@ def _files(
         if (source / image).is_file():
             for line, cells in _take(index, "", image):
                 yield line, cells, (source / image).read_bytes
+
+
+def _is_listed(index: sqlite3.Connection, shard: str, image: str) -> bool:
+    query = "SELECT 1 FROM rows WHERE shard = ? AND image = ? LIMIT 1"
+    return index.execute(query, (shard, image)).fetchone() is not None
 
 
 def _take(index: sqlite3.Connection, shard: str, image: str) -> list[tuple[int, str]]:

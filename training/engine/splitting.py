@@ -11,7 +11,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class SplitPlan:
 
     def check(self) -> None:
         """Raises DataInvalid when the shares leave nothing to learn from."""
-        if min(self.val, self.test) < 0 or self.val + self.test >= 1:
+        if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):
             raise DataInvalid(
                 f"val {self.val} and test {self.test} leave nothing for train.",
                 "Give shares that add up to less than 1.",
@@ -67,6 +67,7 @@ class Scan:
     splits: array = field(default_factory=lambda: array("b"))  # [n] number of the split, 0: none
     out: array = field(default_factory=lambda: array("b"))  # [n] 1: in quarantine, gets no split
     second: array = field(default_factory=lambda: array("b"))  # [n] 1: from a second site
+    sources: set[str] = field(default_factory=set)
     stratum_names: dict[tuple[str, ...], int] = field(default_factory=dict)
     split_names: dict[str, int] = field(default_factory=lambda: {"": UNASSIGNED})
     fingerprint: int = 0
@@ -96,10 +97,12 @@ def make_split(data: Path, plan: SplitPlan) -> dict[str, Any]:
 
 
 def extend_split(data: Path, plan: SplitPlan) -> dict[str, Any]:
-    """Give new rows a split, and freeze the table again. Old rows keep theirs.
+    """Give new rows a split, and freeze the table again. Old rows keep theirs, and a source that
+    is kept for the outside check stays that without being named again.
 
     Raises DataInvalid, with nothing changed, when an old row's split, patient, file or name is not
-    what was frozen, or when a new row belongs to groups of two splits.
+    what was frozen, when a new row belongs to groups of two splits, or when a source is to be kept
+    that was learned from.
     """
     plan.check()
     if done := _finish_interrupted(data):
@@ -107,6 +110,7 @@ def extend_split(data: Path, plan: SplitPlan) -> dict[str, Any]:
     manifest = read_manifest(data)
     if manifest is None:
         raise DataInvalid("The split of this folder was never frozen.", "Leave --add out.")
+    plan = _with_kept_sources(plan, manifest)
     scan = _scan(data, plan)
     if _hex(scan.fingerprint) != manifest["assignment"]:
         raise DataInvalid(
@@ -114,6 +118,20 @@ def extend_split(data: Path, plan: SplitPlan) -> dict[str, Any]:
             "Put the old rows back as they were; new rows have an empty split.",
         )
     return _assign_and_freeze(data, plan, scan, what="add", before=manifest)
+
+
+def _with_kept_sources(plan: SplitPlan, manifest: dict[str, Any]) -> SplitPlan:
+    """Add the sources of which every old row is of the second site."""
+    elsewhere, kept = set(), set()
+    for name, told in manifest["splits"].items():
+        (kept if name == "second_site" else elsewhere).update(told["sources"])
+    known = sorted(elsewhere.intersection(plan.second_site))
+    if known:
+        raise DataInvalid(
+            f"Rows of {', '.join(known)} are in other splits already.",
+            "Only a source that nobody has learned from or tuned on can be kept for the check.",
+        )
+    return replace(plan, second_site=tuple(sorted(kept - elsewhere | set(plan.second_site))))
 
 
 def freeze_split(data: Path) -> dict[str, Any]:
@@ -147,6 +165,7 @@ def _scan(data: Path, plan: SplitPlan) -> Scan:
         scan.splits.append(scan.split_names.setdefault(row["split"], len(scan.split_names)))
         scan.out.append(row["image"] in left_out)
         scan.second.append(row["source"] in plan.second_site)
+        scan.sources.add(row["source"])
         if row["split"]:
             total += _row_number(row, row["split"])
     if not scan.images:
@@ -154,6 +173,12 @@ def _scan(data: Path, plan: SplitPlan) -> Scan:
     twice = len(scan.images) - len(np.unique(scan.images))
     if twice:
         raise DataInvalid(f"{twice} pictures are listed twice.", "Leave one row of each.")
+    unknown = sorted(set(plan.second_site) - scan.sources)
+    if unknown:
+        raise DataInvalid(
+            f"No row is of the source {', '.join(unknown)}.",
+            f"Name as --second-site one of: {', '.join(sorted(scan.sources))}.",
+        )
     scan.fingerprint = total
     return scan
 
@@ -177,7 +202,7 @@ def _assign_and_freeze(
             yield row
 
     columns = list(next(read_rows(data)))
-    with partial.open("w", newline="") as file:
+    with partial.open("w", newline="", encoding="utf-8") as file:
         write_table(file, columns, rows())
     manifest = _manifest(scan, splits, _hex(fingerprint), file_sha256(partial))
     step = {
@@ -241,14 +266,18 @@ def _known_splits(
 ) -> np.ndarray:
     """Return the split that each group has already; a second site's groups are kept whole."""
     known = np.full(group.max(initial=-1) + 1, UNASSIGNED, np.int8)
-    known[group[second == 1]] = number["second_site"]
     rows = np.flatnonzero(splits)
     known[group[rows]] = splits[rows]
+    kept = np.flatnonzero((second == 1) & (splits == UNASSIGNED))
     torn = np.count_nonzero(known[group[rows]] != splits[rows])
+    torn += np.count_nonzero(
+        (known[group[kept]] != UNASSIGNED) & (known[group[kept]] != number["second_site"])
+    )
+    known[group[kept]] = number["second_site"]
     if torn:
         raise DataInvalid(
-            f"{torn} rows belong to a group of another split.",
-            "Let clean_dataset put one side into quarantine.",
+            f"{torn} rows share a patient or a photograph with another split.",
+            "Let clean_dataset put one side into quarantine, or leave the new rows out.",
         )
     return known
 

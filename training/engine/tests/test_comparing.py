@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
+from training.engine.card import benchmark_lines
 from training.engine.comparing import compare_tables
 from training.engine.errors import DataInvalid
 
@@ -100,6 +101,38 @@ def test_folders_count_when_both_tables_name_them(tmp_path):
     assert told["figures"]["exact_agreement"]["value"] == 1.0
 
 
+def test_lines_without_a_name_are_counted_and_compared_with_nothing(predicted, tmp_path):
+    rows = [["", ""], ["", 3], *benchmark_rows()]
+    table = write(tmp_path / "b.csv", ("id", "grade"), rows)
+    told = compare_tables(table, table)
+    assert told["counts"]["without_name_in_predicted"] == 2
+    assert told["counts"]["without_name_in_benchmark"] == 2
+    assert told["counts"]["doubled_in_benchmark"] == 0
+    assert told["counts"]["compared"] == 120
+
+
+def test_table_as_spreadsheets_and_data_frames_save_it_is_read(predicted, tmp_path):
+    path = write(
+        tmp_path / "b.csv", ("id", "grade"), [[n, f"{grade}.0"] for n, grade in enumerate(TRUTH)]
+    )
+    path.write_text("\ufeff" + path.read_text().replace("\n", "\r\n"), newline="")
+    assert compare_tables(predicted, path)["counts"]["compared"] == 117
+
+
+def test_eyes_of_a_patient_are_drawn_together_where_the_benchmark_names_patients(tmp_path):
+    rows = [[n, TRUTH[n], GIVEN[n], f"p{n // 20}"] for n in range(120)]
+    columns = ("id", "grade", "given_grade", "patient")
+    table = write(tmp_path / "b.csv", columns, rows)
+    bare = write(tmp_path / "c.csv", columns[:3], [row[:3] for row in rows])
+    told, alone = (compare_tables(table, each)["figures"] for each in (table, bare))
+    assert (told["patients"], alone["patients"]) == (6, None)
+    assert told["kappa"]["value"] == alone["kappa"]["value"]
+    assert told["kappa"]["low"] != alone["kappa"]["low"]
+    for figures, said in ((told, "6 patients"), (alone, "names no patients")):
+        lines = benchmark_lines({**compare_tables(table, bare), "figures": figures})
+        assert any(said in line for line in lines)
+
+
 def test_without_probabilities_there_is_no_area(tmp_path):
     rows = [[str(n), GIVEN[n]] for n in range(120)]
     told = compare_tables(
@@ -115,8 +148,9 @@ def test_without_probabilities_there_is_no_area(tmp_path):
         (("id", "severity"), [["1", 2]], "no column with the grade"),
         (("who", "grade"), [["1", 2]], "no column with the photograph's name"),
         (("id", "grade"), [["1", 5]], "is no grade"),
-        (("id", "grade"), [["1", "mild"]], "is no grade"),
+        (("id", "grade"), [["1", "ill"]], "is no grade"),
         (("id", "grade"), [["other", 1]], "No name stands in both"),
+        (("id", "grade"), [], "No name stands in both"),
     ],
 )
 def test_tables_that_cannot_be_compared_say_why(predicted, tmp_path, columns, rows, problem):

@@ -1,14 +1,16 @@
 import io
+import os
 import tarfile
 
 import pytest
 
 from training.engine.datasets import load_bands, read_eyes
 from training.engine.errors import DataInvalid
-from training.engine.importing import ImportPlan, import_dataset, parse_grade
-from training.engine.labels import COLUMNS, read_rows, read_sidecar
+from training.engine.importing import ImportPlan, import_dataset
+from training.engine.labels import COLUMNS, parse_grade, read_rows, read_sidecar
+from training.engine.pictures import read_pictures
 from training.engine.tests.conftest import SMALL
-from training.engine.tests.drawn import drawn, jpeg, make_folder, row_of
+from training.engine.tests.drawn import drawn, jpeg, make_folder, row_of, write_rows
 
 
 def _put(path, content=None):
@@ -191,3 +193,72 @@ def test_shard_that_was_cut_short_is_named(tmp_path):
     (source / "s.tar").write_bytes(file.getvalue()[:700])
     with pytest.raises(DataInvalid, match=r"s\.tar is damaged"):
         import_dataset(ImportPlan(source=source, name="some"), tmp_path / "out")
+
+
+def test_table_that_joins_keeps_the_columns_that_somebody_added(table, tmp_path):
+    out = tmp_path / "out"
+    import_dataset(ImportPlan(source=table, name="first"), out)
+    lines = (out / "labels.csv").read_text().splitlines()
+    noted = [lines[0] + ",note", *(line + ",seen twice" for line in lines[1:])]
+    (out / "labels.csv").write_text("\n".join(noted) + "\n")
+    import_dataset(ImportPlan(source=table, name="second"), out)
+    assert [row["note"] for row in read_rows(out)] == ["seen twice"] * 3 + [""] * 3
+
+
+def test_table_in_another_encoding_and_with_other_separators_says_what_to_give(table, tmp_path):
+    path = table / "labels-of-kaggle.csv"
+    for content in ("image,level\nM\xfcller,0\n".encode("latin-1"), b"image;level\n10_left;0\n"):
+        path.write_bytes(content)
+        with pytest.raises(DataInvalid, match="commas"):
+            import_dataset(ImportPlan(source=table, name="x"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "../up", "", "Big"])
+def test_name_that_is_no_folder_of_its_own_is_refused(table, tmp_path, name):
+    with pytest.raises(DataInvalid, match="--name"):
+        import_dataset(ImportPlan(source=table, name=name), tmp_path / "out")
+
+
+def test_cell_that_a_spreadsheet_would_compute_is_refused(tmp_path):
+    content = jpeg(drawn(1))
+    pictures = [(row_of(1), content), (row_of(2, patient="=1+1"), content)]
+    source = make_folder(tmp_path / "in", pictures)
+    assert import_dataset(ImportPlan(source=source, name="some"), tmp_path / "out").refused == 1
+    with pytest.raises(DataInvalid, match="like a formula"):
+        read_eyes(source)
+
+
+def test_shard_gives_files_and_second_names_but_follows_no_link(tmp_path):
+    content = jpeg(drawn(1))
+    names = ("eyes/0.jpg", "eyes/1.jpg", "eyes/2.jpg", "eyes/3.jpg", "../../eyes/4.jpg")
+    rows = [row_of(n, shard="s.tar", image=name) for n, name in enumerate(names)]
+    source = make_folder(tmp_path / "in", [(row, content) for row in rows[:1]])
+    write_rows(source, rows)
+    with tarfile.open(source / "s.tar", "w") as archive:
+        links = (("", b""), ("eyes/0.jpg", tarfile.LNKTYPE), ("gone.jpg", tarfile.LNKTYPE))
+        for name, (target, kind) in zip(
+            names, (*links, ("/etc/passwd", tarfile.SYMTYPE)), strict=False
+        ):
+            member = tarfile.TarInfo(name)
+            member.linkname, member.size = target, 0 if target else len(content)
+            member.type = kind or tarfile.REGTYPE
+            archive.addfile(member, None if target else io.BytesIO(content))
+    import_dataset(ImportPlan(source=source, name="some"), tmp_path / "out")
+    assert [eye.image for eye in read_eyes(tmp_path / "out")] == [
+        "some/eyes/0.jpg",
+        "some/eyes/1.jpg",
+    ]
+    assert dict(read_pictures(source, ["s.tar"], set(names))) == dict.fromkeys(names[:2], content)
+    refused = read_sidecar(tmp_path / "out" / "some", "refused.csv")
+    assert [row["reason"] for row in refused] == [
+        "image '../../eyes/4.jpg' points out of the folder",
+        *["its picture is not there"] * 2,
+    ]
+
+
+def test_file_whose_name_is_no_text_is_refused(tmp_path):
+    _put(tmp_path / "in" / "0" / "a.jpg")
+    (tmp_path / "in" / "0" / "a.jpg").rename(tmp_path / "in" / "0" / os.fsdecode(b"M\xfcller.jpg"))
+    _put(tmp_path / "in" / "0" / "b.jpg")
+    told = import_dataset(ImportPlan(source=tmp_path / "in", name="some"), tmp_path / "out")
+    assert (told.rows, told.refused) == (1, 1)

@@ -80,6 +80,41 @@ def test_second_site_is_kept_whole(tmp_path):
     assert "train" in {eye.split for eye in eyes}
 
 
+def test_second_site_that_no_row_is_of_is_refused_and_the_known_sources_are_named(tmp_path):
+    data = write_rows(tmp_path, _rows(140))
+    with pytest.raises(DataInvalid, match="one of: far, near"):
+        make_split(data, SplitPlan(second_site=("Far",)))
+    assert not (data / "split.json").exists()
+
+
+def test_new_rows_of_a_second_site_stay_there_without_being_named_again(tmp_path):
+    rows = [*_rows(140), *(row_of(n, source="far", patient=f"new{n}") for n in range(900, 920))]
+    data = write_rows(tmp_path, rows[:140])
+    make_split(data, SplitPlan(second_site=("far",)))
+    write_rows(data, [*read_rows(data), *rows[140:]])
+    manifest = extend_split(data, SplitPlan(seed=4))
+    splits = _splits(data)
+    assert {splits[row["image"]] for row in rows if row["source"] == "far"} == {"second_site"}
+    assert manifest["steps"][1]["second_site"] == ["far"]
+
+
+def test_source_that_was_learned_from_is_no_second_site_afterwards(tmp_path):
+    data = write_rows(tmp_path, _rows(140))
+    make_split(data, SplitPlan())
+    write_rows(data, [*read_rows(data), row_of(900, source="far", patient="new")])
+    with pytest.raises(DataInvalid, match="far are in other splits already"):
+        extend_split(data, SplitPlan(second_site=("far",)))
+
+
+def test_new_second_site_that_shares_a_patient_with_train_is_refused(tmp_path):
+    data = write_rows(tmp_path, _rows(140))
+    make_split(data, SplitPlan())
+    taken = next(row["patient"] for row in read_rows(data) if row["split"] == "train")
+    write_rows(data, [*read_rows(data), row_of(900, source="third", patient=taken)])
+    with pytest.raises(DataInvalid, match="leave the new rows out"):
+        extend_split(data, SplitPlan(second_site=("third",)))
+
+
 def test_frozen_split_is_not_made_again(tmp_path):
     data = write_rows(tmp_path, _rows(60))
     make_split(data, SplitPlan())
@@ -189,7 +224,9 @@ def test_quarantined_rows_get_no_split(tmp_path):
     assert _splits(data)["eyes/3.jpg"] == ""
 
 
-@pytest.mark.parametrize("plan", [SplitPlan(val=0.6, test=0.5), SplitPlan(val=-0.1)])
+@pytest.mark.parametrize(
+    "plan", [SplitPlan(val=0.6, test=0.5), SplitPlan(val=-0.1), SplitPlan(val=float("nan"))]
+)
 def test_shares_that_leave_nothing_are_refused(tmp_path, plan):
     data = write_rows(tmp_path, _rows(20))
     with pytest.raises(DataInvalid, match="add up"):

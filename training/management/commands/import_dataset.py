@@ -30,7 +30,8 @@ class Command(BaseCommand):
         source, out = options["source"], options["out"]
         plan = ImportPlan(
             source=source,
-            name=options["name"] or re.sub(r"[^a-z0-9]+", "-", source.stem.lower()).strip("-"),
+            name=options["name"]
+            or re.sub(r"[^a-z0-9]+", "-", source.resolve().stem.lower()).strip("-"),
             images=options["images"],
             shard_mb=options["shard_mb"],
             with_splits=not options["without_splits"],
@@ -39,6 +40,8 @@ class Command(BaseCommand):
             told = import_dataset(plan, out)
         except TrainingError as error:
             raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{error}. Give --out a folder that can be written.") from error
         self.stdout.write(f"{told.rows} pictures came in as {plan.name}.")
         if not told.refused:
             return
