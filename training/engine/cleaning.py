@@ -48,6 +48,7 @@ MIN_EDGE_PX = 96
 QUARANTINE_COLUMNS = ("image", "reason", "group", "beside", "what_to_do", "decision")
 WHAT_TO_DO = {
     "invalid_row": "mend the row's labels",
+    "listed_twice": "leave one row of the picture: a decision here is about all of them",
     "missing": "copy the picture again",
     "unreadable": "export the picture again",
     "too_small": "find a larger copy",
@@ -160,6 +161,9 @@ def _look_at_all(data: Path, table: sqlite3.Connection, scratch: Path, min_edge_
     seen.problems.update(dict.fromkeys(missing, "missing"))
     for (number,) in table.execute("SELECT number FROM rows WHERE problem != ''"):
         seen.problems[number] = "invalid_row"
+    twice = "SELECT image FROM rows GROUP BY image HAVING count(*) > 1"
+    for (number,) in table.execute(f"SELECT number FROM rows WHERE image IN ({twice})"):  # noqa: S608
+        seen.problems[number] = "listed_twice"
     return seen
 
 

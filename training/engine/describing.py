@@ -1,7 +1,7 @@
 """Look before you train: what a data folder holds, as figures and as one page.
 
 The page opens without a network: its pictures are inside it, its bars are drawn by the browser, and
-it has no script. Rows are streamed; only counts and the sample pictures are kept.
+it has no script. Rows are streamed; only counts, names and the sample pictures are kept.
 """
 
 import base64
@@ -28,6 +28,7 @@ from training.engine.labels import (
     read_manifest,
     read_rows,
     read_sidecar,
+    replaced,
 )
 from training.engine.pictures import in_threads, read_pictures
 from training.engine.progress import shown
@@ -132,14 +133,12 @@ def _keep_lowest(kept: list[tuple[float, Sample]], one: tuple[float, Sample]) ->
 
 def _sizes(data: Path, left_out: frozenset[str]) -> Counter[str]:
     """Count the pictures' sizes, read from their headers, shard by shard."""
-    shards = {row["shard"] for row in read_rows(data)}
+    of_shard: dict[str, set[str]] = {}
+    for row in read_rows(data):
+        if is_picture(row) and row["image"] not in left_out:
+            of_shard.setdefault(row["shard"], set()).add(row["image"])
     sizes: Counter[str] = Counter()
-    for shard in sorted(shards):
-        wanted = {
-            row["image"]
-            for row in read_rows(data)
-            if row["shard"] == shard and is_picture(row) and row["image"] not in left_out
-        }
+    for shard, wanted in sorted(of_shard.items()):
         seen = in_threads(_size, read_pictures(data, [shard], wanted))
         found = Counter(size for _, size in shown(seen, "measuring", total=len(wanted)))
         sizes += found
@@ -157,9 +156,10 @@ def _size(_name: str, content: bytes) -> str:
 
 def write_report(data: Path, told: Description, samples: list[Sample], path: Path) -> None:
     """Write the page; it takes the path's place at the end."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(_page(data.resolve().name, told, _thumbnails(data, samples)))
-    partial.replace(path)
+    page = _page(data.resolve().name, told, _thumbnails(data, samples))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as file:
+        file.write(page)
 
 
 def _thumbnails(data: Path, samples: list[Sample]) -> dict[str, list[tuple[str, str]]]:
@@ -208,7 +208,7 @@ def _page(name: str, told: Description, pictures: dict[str, list[tuple[str, str]
         "</div><h2>Duplicates and quarantine</h2><div class=columns>",
         _bars("In quarantine, by reason", told.quarantine),
         f"<section><h3>Same photograph</h3><p>{told.in_groups:,} pictures in "
-        f"{told.duplicate_groups:,} groups.</p></section>",
+        f"{told.duplicate_groups:,} groups, those in quarantine included.</p></section>",
         "</div><h2>Samples</h2>",
         *(_grid(grade, pictures[grade]) for grade in sorted(pictures)),
         "<footer>Counted from labels.csv without the rows in quarantine. Research use.</footer>",
@@ -225,7 +225,9 @@ def _grade_bars(split: str, grades: Counter[str]) -> str:
 
 
 def _grade_name(grade: str) -> str:
-    return f"{grade} {GRADES[int(grade)]}" if grade in set("01234") else "no grade"
+    if grade == NONE:
+        return "no grade"
+    return f"{grade} {GRADES[int(grade)]}" if grade in set("01234") else f"no valid grade: {grade}"
 
 
 def _bars(title: str, counts: Counter[str]) -> str:
@@ -251,7 +253,7 @@ def _grid(grade: str, pictures: list[tuple[str, str]]) -> str:
         f"<img src='{uri}' alt='{html.escape(name)}' title='{html.escape(name)}'>"
         for name, uri in pictures
     )
-    return f"<h3>{_grade_name(grade)}</h3><div class=grid>{cells}</div>"
+    return f"<h3>{html.escape(_grade_name(grade))}</h3><div class=grid>{cells}</div>"
 
 
 _STYLE = f"""

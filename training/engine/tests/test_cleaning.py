@@ -6,6 +6,7 @@ from PIL import Image
 
 from training.engine.cleaning import clean_dataset
 from training.engine.datasets import read_eyes
+from training.engine.errors import DataInvalid
 from training.engine.labels import read_rows, read_sidecar
 from training.engine.tests.drawn import drawn, jpeg, make_folder, row_of
 
@@ -128,6 +129,26 @@ def test_patient_and_copy_in_two_splits_stay_where_they_are_checked(tmp_path):
     assert len(told.across) == 2
     left = {eye.image: eye.split for eye in read_eyes(data)}
     assert left == {"eyes/6.jpg": "val", "eyes/3.jpg": "second_site", "eyes/4.jpg": "train"}
+
+
+def test_picture_that_is_listed_twice_is_named_and_never_lost_as_its_own_duplicate(tmp_path):
+    pictures = [(row_of(n), jpeg(drawn(n))) for n in (1, 2, 2)]
+    data = make_folder(tmp_path, pictures)
+    with pytest.raises(DataInvalid, match="listed before"):
+        read_eyes(data)
+    assert clean_dataset(data).reasons == {"listed_twice": 2}
+
+
+def test_decision_that_a_spreadsheet_saved_is_heard(tmp_path):
+    content = jpeg(drawn(1))
+    data = make_folder(tmp_path, [(row_of(1), content), (row_of(6), content)])
+    clean_dataset(data)
+    text = (data / "quarantine.csv").read_text()
+    (data / "quarantine.csv").write_text("\ufeff" + text.rstrip("\n") + " Keep\r\n", newline="")
+    assert len(read_eyes(data)) == 2
+    (data / "quarantine.csv").write_text(text.replace(",", ";"))
+    with pytest.raises(DataInvalid, match="no column image, reason"):
+        read_eyes(data)
 
 
 def test_person_who_decides_to_keep_a_row_is_heard_in_the_next_round_too(tmp_path):

@@ -58,11 +58,13 @@ def test_json_holds_plain_numbers(described):
 
 
 def test_names_from_the_table_are_escaped(tmp_path):
-    row = row_of(1, source="<script>alert(1)</script>")
+    row = row_of(1, source="<script>alert(1)</script>", grade="<script>")
     data = make_folder(tmp_path, [(row, jpeg(drawn(1)))])
     told, samples = describe_dataset(data)
-    write_report(data, told, samples, tmp_path / "report.html")
-    assert "<script>" not in (tmp_path / "report.html").read_text()
+    write_report(data, told, samples, tmp_path / "new" / "report.html")
+    page = (tmp_path / "new" / "report.html").read_text()
+    assert "<script>" not in page
+    assert page.count("no valid grade: &lt;script&gt;") == 2
 
 
 def test_folder_without_rows_is_refused(tmp_path):

@@ -23,13 +23,15 @@ class Command(BaseCommand):
     def handle(self, *args: object, **options) -> None:
         try:
             told = compare_tables(options["predicted"], options["benchmark"])
+            if options["out"]:
+                # Only here: drawing takes seconds to import.
+                from training.engine.report import write_comparison  # noqa: PLC0415
+
+                write_comparison(options["out"], told)
         except TrainingError as error:
             raise CommandError(str(error)) from error
-        if options["out"]:
-            # Only here: drawing takes seconds to import.
-            from training.engine.report import write_comparison  # noqa: PLC0415
-
-            write_comparison(options["out"], told)
+        except OSError as error:
+            raise CommandError(f"{error}. Give --out a folder that can be written.") from error
         if options["json"]:
             self.stdout.write(json.dumps(told, indent=2, ensure_ascii=False))
             return

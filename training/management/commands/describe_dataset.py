@@ -29,6 +29,8 @@ class Command(BaseCommand):
                 write_report(data, told, samples, out)
         except TrainingError as error:
             raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{error}. Give --out a file that can be written.") from error
         if options["json"]:
             self.stdout.write(json.dumps(told.as_json(), indent=2))
         else:
