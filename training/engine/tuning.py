@@ -6,6 +6,7 @@ with the trial that was under way, from that trial's own checkpoint. It sees tra
 
 import csv
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +18,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from training.engine.checkpoints import CHECKPOINT, Run, leased
-from training.engine.config import BALANCES, Folders, Machine, TrainingConfig
+from training.engine.config import BALANCES, Folders, Machine, TrainingConfig, check_config
+from training.engine.datasets import TUNING_SPLITS, data_fingerprint, read_eyes
 from training.engine.errors import TrainingError
 from training.engine.initial import BEST
+from training.engine.labels import replaced
 from training.engine.recipe import train
 
 JOURNAL, TABLE = "journal.log", "trials.csv"
@@ -38,7 +41,7 @@ SPACE: Mapping[str, Suggest] = {
     "dropout": lambda trial: trial.suggest_float("dropout", 0.0, 0.5, step=0.05),
     "smoothing": lambda trial: trial.suggest_float("smoothing", 0.0, 0.1, step=0.01),
     "loss": lambda trial: trial.suggest_categorical("loss", ("ordinal", "ordinal+mse")),
-    "ema_decay": lambda trial: trial.suggest_categorical("ema_decay", (0.99, 0.995, 0.998)),
+    "ema_decay": lambda trial: trial.suggest_float("ema_decay", 0.98, 0.9995),
 }
 USUAL = ("learning_rate", "weight_decay", "balance", "painted_share", "dropout", "smoothing")
 
@@ -69,11 +72,15 @@ def search(
     tried first. Raises RunBusy when another process is at the search, and TrainingError when the
     folder holds a search of other settings.
     """
-    _check_names(names)
+    _check_asked(names, trials)
+    check_config(config)
     with leased(folders.run):
-        study = _open_study(folders.run, config, names)
+        study = _open_study(folders, config, names)
         _take_up_again(study)
+        _clear_weights(study, folders.run)
         while (done := len(study.get_trials(states=FINISHED))) < trials:
+            # Seeded by what is done, so that a search that was killed draws what it would have.
+            study.sampler = optuna.samplers.TPESampler(seed=config.seed + done)
             study.optimize(
                 lambda trial: _try(trial, config, folders, names, machine, say), n_trials=1
             )
@@ -141,10 +148,11 @@ def _try(
     return run.best_figure if math.isfinite(run.best_figure) else 0.0
 
 
-def _open_study(folder: Path, config: TrainingConfig, names: Sequence[str]) -> optuna.Study:
+def _open_study(folders: Folders, config: TrainingConfig, names: Sequence[str]) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
-    known = optuna.get_all_study_names(storage)
+    journal = folders.run / JOURNAL
+    _drop_torn_line(journal)
+    storage = JournalStorage(JournalFileBackend(str(journal)))
     study = optuna.create_study(
         study_name="search",
         storage=storage,
@@ -152,18 +160,25 @@ def _open_study(folder: Path, config: TrainingConfig, names: Sequence[str]) -> o
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
     )
-    # Another seed at each start, or a search that is taken up would draw its first trials again.
-    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
-    asked = {"names": list(names), "config": repr(config)}
-    if not known:
+    eyes = [eye for eye in read_eyes(folders.data) if eye.split in TUNING_SPLITS]
+    asked = {"names": list(names), "config": repr(config), "data": data_fingerprint(eyes)}
+    if "asked" not in study.user_attrs:  # new, or killed before it had begun
+        study.enqueue_trial({name: getattr(config, name) for name in names}, skip_if_exists=True)
         study.set_user_attr("asked", asked)
-        study.enqueue_trial({name: getattr(config, name) for name in names})
     elif study.user_attrs["asked"] != asked:
         raise TrainingError(
-            f"The search {folder.name} was begun with other options.",
-            "Go on with the same options or choose another name.",
+            f"The search {folders.run.name} was begun with other options or other eyes.",
+            "Go on with the same ones or choose another name.",
         )
     return study
+
+
+def _drop_torn_line(journal: Path) -> None:
+    """Cut off what a power cut left of a line. Pre-state: the folder is leased."""
+    if journal.is_file():
+        whole = journal.read_bytes().rpartition(b"\n")
+        if whole[2]:
+            os.truncate(journal, len(whole[0] + whole[1]))
 
 
 def _take_up_again(study: optuna.Study) -> None:
@@ -173,7 +188,10 @@ def _take_up_again(study: optuna.Study) -> None:
     settled = {_folder_of(t) for t in study.get_trials() if t.state is not TrialState.FAIL}
     for trial in study.get_trials(states=(TrialState.FAIL,)):
         if (folder := _folder_of(trial)) not in settled:
-            study.enqueue_trial(trial.params, user_attrs={"folder": folder})
+            drawn = set(trial.params) == set(study.user_attrs["asked"]["names"])
+            # One that was killed while it drew has not trained yet, so it draws again.
+            params = trial.params if drawn else trial.system_attrs.get("fixed_params", {})
+            study.enqueue_trial(params, user_attrs={"folder": folder})
             settled.add(folder)
 
 
@@ -199,21 +217,21 @@ def _best(study: optuna.Study) -> float:
 
 def _write_table(path: Path, told: Sequence[Outcome]) -> None:
     names = sorted({name for each in told for name in each.settings})
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replaced(path) as file:
         writer = csv.writer(file)
         writer.writerow(["trial", "figure", "epochs", "outcome", *names])
         for each in told:
             settings = [each.settings.get(name, "") for name in names]
             writer.writerow([each.number, each.figure, each.epochs, each.outcome, *settings])
-    partial.replace(path)
 
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _check_names(names: Sequence[str]) -> None:
+def _check_asked(names: Sequence[str], trials: int) -> None:
+    if trials < 1:
+        raise TrainingError(f"A search of {trials} trials finds nothing.", "Give at least 1.")
     unknown = [name for name in names if name not in SPACE]
     if unknown or not names:
         raise TrainingError(

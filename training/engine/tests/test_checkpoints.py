@@ -1,9 +1,9 @@
 """A run that is killed, locked or shared, with real processes."""
 
+import os
 import random
 import signal
-import subprocess
-import sys
+import socket
 import time
 from dataclasses import replace
 
@@ -15,78 +15,65 @@ from training.engine.errors import TrainingError
 from training.engine.ranks import Ranks, check_shares
 from training.engine.recipe import train
 from training.engine.tests.conftest import silent, tiny_config, weights_of
-
-RUNNER = ("-m", "training.engine.tests.run_for_tests")
-
-
-def _command(folders, *more):
-    return [*RUNNER, str(folders.data), str(folders.cache), str(folders.run), *more]
-
-
-def _run(folders, *more):
-    return subprocess.run(
-        [sys.executable, *_command(folders, *more)], capture_output=True, text=True, check=False
-    )
+from training.engine.tests.processes import started
+from training.engine.tests.run_for_tests import (
+    train_alone,
+    train_as_rank,
+    train_until_half_a_save,
+)
 
 
 def _kill_at_a_random_moment(folders, after):
     """Start the run, let it save once more, and kill it a moment later."""
-    process = subprocess.Popen(
-        [sys.executable, *_command(folders)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
     saved = folders.run / CHECKPOINT
-    before = saved.stat().st_mtime_ns if saved.exists() else 0
-    while process.poll() is None and (not saved.exists() or saved.stat().st_mtime_ns == before):
+    before = saved.stat().st_mtime_ns
+    process = started(train_alone, folders)
+    while process.is_alive() and saved.stat().st_mtime_ns == before:
         time.sleep(0.001)
     time.sleep(after)
     process.kill()
-    process.wait()
-    process.stdout.close()
+    process.join()
 
 
 @pytest.mark.processes
 def test_killed_run_goes_on_as_if_nothing_had_happened(folders, tmp_path):
     whole = train(tiny_config(), folders, say=silent)
     broken = replace(folders, run=tmp_path / "broken")
-    died = _run(broken, "2")
-    assert died.returncode == -signal.SIGKILL
+    process = started(train_until_half_a_save, broken, 2)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert (broken.run / f"{CHECKPOINT}.partial").is_file()
     halted = resume_or_start(tiny_config(), broken.run)
     assert (halted.epoch, halted.step) == (0, 1)
     _kill_at_a_random_moment(broken, after=random.uniform(0, 0.05))
-    done = _run(broken)
-    assert done.returncode == 0, done.stderr
-    weights = torch.load(broken.run / "weights-0.pt", weights_only=True)
-    assert torch.equal(weights, weights_of(whole))
     resumed = train(tiny_config(), broken, say=silent)
+    assert torch.equal(weights_of(resumed), weights_of(whole))
     assert resumed.history == whole.history
 
 
 @pytest.mark.processes
-def test_second_process_on_the_same_run_is_refused_until_the_first_is_gone(folders):
+def test_second_process_on_the_same_run_is_refused_until_the_first_is_gone(folders, tmp_path):
     with leased(folders.run):
-        refused = _run(folders)
-    assert refused.returncode == 1
-    assert "RunBusy: The run run is under way in another process" in refused.stderr
+        refused = started(train_alone, folders)
+        refused.join()
+    assert refused.exitcode == os.EX_TEMPFAIL
+    assert "The run run is under way in another process" in (tmp_path / "said").read_text()
     assert not (folders.run / CHECKPOINT).exists()
     with leased(folders.run):
         pass
 
 
 @pytest.mark.processes
-def test_two_ranks_end_with_the_same_weights_and_the_first_alone_writes(folders):
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node=2", *_command(folders)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("learning from 36 eyes") == 1
-    assert done.stdout.count("epoch 2 ") == 1
+def test_two_ranks_end_with_the_same_weights_and_the_first_alone_writes(folders, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    ranks = [started(train_as_rank, folders, rank, 2, port) for rank in range(2)]
+    for each in ranks:
+        each.join()
+        assert each.exitcode == 0
+    said = (tmp_path / "said").read_text()
+    assert said.count("learning from 36 eyes") == 1
+    assert said.count("epoch 2 ") == 1
     first, second = (
         torch.load(folders.run / f"weights-{rank}.pt", weights_only=True) for rank in range(2)
     )

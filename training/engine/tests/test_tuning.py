@@ -1,15 +1,18 @@
 import csv
 import io
-import subprocess
 import sys
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from training.engine import tuning
 from training.engine.config import Machine
+from training.engine.datasets import read_eyes
 from training.engine.errors import TrainingError
-from training.engine.tests.conftest import silent
+from training.engine.tests.conftest import silent, tiny_config
+from training.engine.tests.processes import started
 from training.engine.tuning import TABLE, search, table
 
 NAMES = ("learning_rate", "dropout")
@@ -93,31 +96,61 @@ def test_search_of_other_options_is_refused(quick, searched):
         )
 
 
+def test_search_of_other_eyes_is_refused(quick, searched, monkeypatch):
+    search(quick, searched, trials=1, names=NAMES, machine=INLINE, say=silent)
+    fewer = [eye for eye in read_eyes(searched.data) if not eye.image.endswith("/5.jpg")]
+    monkeypatch.setattr(tuning, "read_eyes", lambda data: fewer)
+    with pytest.raises(TrainingError, match="other eyes"):
+        search(quick, searched, trials=1, names=NAMES, machine=INLINE, say=silent)
+
+
+def _searched_without_training(monkeypatch, quick, searched, **how):
+    """Search a plain function, so that only what is drawn and journalled is looked at."""
+
+    def reach(trial, _config, _folders, names, *_rest) -> float:
+        return sum(tuning.SPACE[name](trial) for name in names)
+
+    monkeypatch.setattr(tuning, "_try", reach)
+    return search(quick, searched, names=NAMES, say=silent, **how)
+
+
+def test_search_killed_at_any_line_of_its_journal_draws_the_same_trials(
+    quick, searched, tmp_path, monkeypatch
+):
+    whole = _searched_without_training(monkeypatch, quick, searched, trials=4)
+    drawn = {tuple(each.settings.items()) for each in whole}
+    lines = (searched.run / tuning.JOURNAL).read_bytes().splitlines(keepends=True)
+    for kept in range(len(lines)):
+        cut = replace(searched, run=tmp_path / str(kept))
+        cut.run.mkdir()
+        torn = b"".join(lines[:kept]) + lines[kept][: len(lines[kept]) // 2]
+        (cut.run / tuning.JOURNAL).write_bytes(torn)
+        told = _searched_without_training(monkeypatch, quick, cut, trials=4)
+        assert {tuple(each.settings.items()) for each in told} == drawn
+
+
+def test_search_without_trials_is_refused(quick, searched):
+    with pytest.raises(TrainingError, match="at least 1"):
+        search(quick, searched, trials=0, say=silent)
+
+
 def test_setting_that_cannot_be_searched_is_refused(quick, searched):
     with pytest.raises(TrainingError, match="architecture.*can't be searched"):
         search(quick, searched, trials=1, names=("architecture",), say=silent)
 
 
-WATCHED = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-from training.engine.config import Folders, Machine
-from training.engine.tests.conftest import tiny_config
-from training.engine.tuning import search
-
-opened = set()
-sys.addaudithook(lambda event, args: opened.add(str(args[0])) if event == "open" else None)
-data, cache, run = map(Path, sys.argv[1:])
-search(
-    replace(tiny_config(), epochs=1),
-    Folders(data=data, cache=cache, run=run),
-    trials=1,
-    names=("dropout",),
-    machine=Machine(workers=0),
-)
-print(sorted(Path(name).name for name in opened if name.endswith(".tar")))
-"""
+def _search_and_tell_what_was_opened(folders, told):
+    opened = set()
+    sys.addaudithook(lambda event, args: opened.add(str(args[0])) if event == "open" else None)
+    search(
+        replace(tiny_config(), epochs=1),
+        folders,
+        trials=1,
+        names=("dropout",),
+        machine=INLINE,
+        say=silent,
+    )
+    told.write_text(" ".join(sorted(Path(name).name for name in opened if name.endswith(".tar"))))
 
 
 @pytest.mark.processes
@@ -125,11 +158,8 @@ def test_search_opens_no_picture_that_is_kept_for_checking(folders, tmp_path):
     apart = tmp_path / "apart"
     apart.mkdir()
     _split_off_what_is_kept_for_checking(folders.data, apart)
-    done = subprocess.run(
-        [sys.executable, "-c", WATCHED, str(apart), str(tmp_path / "c"), str(tmp_path / "s")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "['shard0.tar', 'shard1.tar']"
+    watched = replace(folders, data=apart, cache=tmp_path / "cache")
+    process = started(_search_and_tell_what_was_opened, watched, tmp_path / "told")
+    process.join()
+    assert process.exitcode == 0
+    assert (tmp_path / "told").read_text() == "shard0.tar shard1.tar"
