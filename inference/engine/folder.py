@@ -37,7 +37,7 @@ COLUMNS = (
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp"})
 MAX_BYTES = 500_000_000
 CHUNKS_AHEAD = 2  # prepared while one is graded; more would only hold memory
-FORMULA_STARTS = ("=", "+", "-", "@")  # what a spreadsheet would compute instead of showing
+FORMULA_STARTS = tuple("=+-@＝＋－＠")  # noqa: RUF001 -- what a spreadsheet would compute
 
 
 class FolderRefused(EngineError):
@@ -71,11 +71,12 @@ def list_folder(folder: Path, *, out: Path) -> Listing:
         raise FolderRefused(f"{folder} is not a folder.", "Give the folder of the photographs.")
     names, unreadable, ignored, links = [], [], 0, 0
     closed: list[OSError] = []
+    own = out.resolve()
     for place, folders, files in os.walk(folder, onerror=closed.append):
         here = Path(place)
         links += sum((here / name).is_symlink() for name in folders)
         for name in files:
-            if _is_photograph(name) and (here / name).resolve() != out.resolve():
+            if _is_photograph(name) and (here / name).resolve() != own:
                 names.append((here / name).relative_to(folder).as_posix())
             else:
                 ignored += 1
@@ -111,10 +112,11 @@ class FolderRun:
         self._grader = grader
         self._threads = threads
         self._note = out.with_name(f".{out.name}.unfinished")
+        self._size_bytes = 0  # of the file as `start` left it
 
     def start(self, *, resume: bool = False, restart: bool = False) -> int:
         """Make the file ready. Returns how many rows it holds that stay. Raises FolderRefused."""
-        if restart or not self.out.exists() or self.out.stat().st_size == 0:
+        if restart or self._is_unwritten(resume=resume):
             self._begin()
             return 0
         if not resume:
@@ -124,13 +126,27 @@ class FolderRun:
             )
         return self._resume()
 
+    def _is_unwritten(self, *, resume: bool) -> bool:
+        """Say whether there is no file, or one that was stopped within its first line."""
+        if not self.out.exists() or self.out.stat().st_size == 0:
+            return True
+        header = _as_csv([COLUMNS])
+        if not resume or not self._note.exists() or self.out.stat().st_size >= len(header):
+            return False
+        return header.startswith(self.out.read_bytes())
+
     def rows(self, done: int) -> Iterator[Summary]:
         """Grade what is left, chunk by chunk; yields what each chunk came to, once it is on disk.
 
-        Pre-state: `start` returned `done`. Post-state: the file is whole.
+        Pre-state: `start` returned `done`. Post-state: the file is whole. Raises FolderRefused
+        when another run wrote to the file since then.
         """
         with self.out.open("ab") as file:
             _lock(file)
+            if os.fstat(file.fileno()).st_size != self._size_bytes:
+                raise FolderRefused(
+                    f"Another run wrote to {self.out.name} just now.", "Go on with it by --resume."
+                )
             for names, prepared in self._prepared(self.listing.names[done:]):
                 graded = self._grade(prepared)
                 pairs = list(zip(names, graded, strict=True))
@@ -144,9 +160,9 @@ class FolderRun:
         self.out.parent.mkdir(parents=True, exist_ok=True)
         with self.out.open("ab") as file:
             _lock(file)
+            file.truncate(0)  # before the note, or a kill would leave it beside other rows
             self._note.write_text(json.dumps(self._identity(), indent=2) + "\n")
-            file.truncate(0)
-            file.write(_as_csv([COLUMNS]))
+            self._size_bytes = file.write(_as_csv([COLUMNS]))
             file.flush()
             os.fsync(file.fileno())
 
@@ -159,7 +175,7 @@ class FolderRun:
             kept = len(lines) - 1
             if self._note.exists() and kept < len(self.listing.names):
                 kept -= kept % BATCH_SIZE
-            file.truncate(sum(len(line) + 1 for line in lines[: kept + 1]))
+            self._size_bytes = file.truncate(sum(len(line) + 1 for line in lines[: kept + 1]))
         return kept
 
     def _check_identity(self, lines: Sequence[bytes]) -> None:

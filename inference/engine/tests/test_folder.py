@@ -138,6 +138,18 @@ def test_file_cut_anywhere_is_completed_to_the_same_bytes(folder, whole, grader,
     assert out.read_bytes() == content
 
 
+@pytest.mark.parametrize("written", [0, 1, 40])
+def test_file_stopped_within_its_first_line_is_begun_anew(tmp_path, grader, written):
+    eyes = tmp_path / "eyes"
+    eyes.mkdir()
+    (eyes / "1.jpg").write_bytes(b"")
+    whole = _grade(eyes, tmp_path / "whole.csv", grader).read_bytes()
+    out = tmp_path / "torn.csv"
+    FolderRun(eyes, out, grader).start()
+    out.write_bytes(whole[:written])
+    assert _grade(eyes, out, grader, resume=True).read_bytes() == whole
+
+
 def test_whole_file_needs_a_word_before_it_is_written_again(folder, whole, grader, tmp_path):
     out = Path(shutil.copy(whole, tmp_path / "o.csv"))
     with pytest.raises(FolderRefused, match="--restart"):
@@ -181,15 +193,24 @@ def test_foreign_file_is_never_touched(folder, grader, tmp_path):
 def test_names_can_not_run_in_a_spreadsheet_nor_break_a_line(tmp_path, grader):
     eyes = tmp_path / "eyes"
     eyes.mkdir()
-    for name in ("=1+1.jpg", "-2.jpg", "@x.jpg", "+3.jpg", "a\nb.jpg", 'c",d.jpg', "é.jpg"):
+    for name in (
+        "=1+1.jpg",
+        "-2.jpg",
+        "@x.jpg",
+        "+3.jpg",
+        "\uff1d4.jpg",
+        "a\nb.jpg",
+        'c",d.jpg',
+        "é.jpg",
+    ):
         (eyes / name).write_bytes(b"")
     out = _grade(eyes, tmp_path / "o.csv", grader)
     names = {row["file"] for row in _rows(out)}
     assert names == {
-        *("./=1+1.jpg", "./-2.jpg", "./@x.jpg", "./+3.jpg"),
+        *("./=1+1.jpg", "./-2.jpg", "./@x.jpg", "./+3.jpg", "./\uff1d4.jpg"),
         *("a\\x0ab.jpg", 'c",d.jpg', "é.jpg"),
     }
-    assert out.read_bytes().count(b"\n") == 8
+    assert out.read_bytes().count(b"\n") == 9
 
 
 def test_listing_ignores_what_systems_leave_and_follows_no_circle(tmp_path):
@@ -232,6 +253,18 @@ def test_second_run_on_the_same_file_is_refused(folder, grader, tmp_path):
     with pytest.raises(FolderRefused, match="Another run"):
         _grade(folder, tmp_path / "o.csv", grader, restart=True)
     rows.close()
+
+
+def test_run_that_another_overtook_writes_nothing_twice(tmp_path, grader):
+    eyes = tmp_path / "eyes"
+    eyes.mkdir()
+    (eyes / "1.jpg").write_bytes(b"")
+    late = FolderRun(eyes, tmp_path / "o.csv", grader)
+    done = late.start()
+    whole = _grade(eyes, tmp_path / "o.csv", grader, resume=True).read_bytes()
+    with pytest.raises(FolderRefused, match="just now.*--resume"):
+        next(late.rows(done))
+    assert late.out.read_bytes() == whole
 
 
 @pytest.mark.parametrize("name", ["missing", "empty"])
