@@ -21,6 +21,7 @@ from inference.engine.transforms import standardise
 from training.engine.augment import vary_camera, vary_contrast, vary_pose
 from training.engine.config import TrainingConfig
 from training.engine.datasets import Eye
+from training.engine.errors import TrainingError
 from training.engine.losses import cumulative_targets
 from training.engine.painting import paint_lesions
 from training.engine.ranks import ALONE, Ranks
@@ -133,8 +134,13 @@ def load_batches(
 
 
 def choose_workers(asked: int | None, device: torch.device, ranks: Ranks) -> int:
-    """Say how many processes prepare batches: one beside a CPU, as many as help beside a GPU."""
+    """Say how many processes prepare batches: one beside a CPU, as many as help beside a GPU.
+
+    Raises TrainingError when fewer than none are asked for.
+    """
     if asked is not None:
+        if asked < 0:
+            raise TrainingError(f"{asked} workers can't be.", "Give --workers 0 or more.")
         return asked
     spare = len(os.sched_getaffinity(0)) // ranks.world - 1
     return max(0, min(spare, 12 if device.type == "cuda" else 1))

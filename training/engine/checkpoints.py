@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as safe_bytes
-from torch import nn
 
 from inference.engine.architectures import GradingNetwork, build_network
 from training.engine.config import TrainingConfig, config_text
@@ -39,7 +38,6 @@ class Run:
     network: GradingNetwork
     average: GradingNetwork
     optimiser: torch.optim.Optimizer
-    frozen: list[nn.Module]
     taken: Taken
     head_start: int = 0  # steps that the average counts as done before the first
     epoch: int = 0  # whole epochs done
@@ -82,7 +80,7 @@ def start_run(
     average = build_network(config.architecture).eval().requires_grad_(False)
     taken = begin_with(network, beginning or Beginning())
     average.load_state_dict(network.state_dict())
-    frozen = freeze_layers(network, config.freeze)
+    freeze_layers(network, config.freeze)
     network.to(device, memory_format=torch.channels_last)
     average.to(device, memory_format=torch.channels_last)
     groups = _parameter_groups(network, config.weight_decay)
@@ -90,7 +88,6 @@ def start_run(
         network=network,
         average=average,
         optimiser=torch.optim.AdamW(groups, lr=config.learning_rate),
-        frozen=frozen,
         taken=taken,
         head_start=AVERAGE_HEAD_START if taken.taken and not taken.fresh else 0,
     )
@@ -113,7 +110,7 @@ def resume_or_start(
     path = folder / CHECKPOINT
     if not path.is_file():
         return run
-    saved = torch.load(path, weights_only=True, map_location="cpu")
+    saved = _read(path)
     if saved.get("format") != FORMAT:
         raise TrainingError(
             "The run's checkpoint was written by another version of the recipe.",
@@ -145,14 +142,14 @@ def save_checkpoint(
         "optimiser": run.optimiser.state_dict(),
         **{name: getattr(run, name) for name in _PLAIN},
     }
-    _write_whole(folder / CHECKPOINT, lambda file: torch.save(told, file))
+    write_whole(folder / CHECKPOINT, lambda file: torch.save(told, file))
 
 
 def save_best(run: Run, config: TrainingConfig, folder: Path) -> None:
     """Keep the averaged network as it is now."""
     state = {name: value.contiguous().cpu() for name, value in run.average.state_dict().items()}
     content = safe_bytes(state, {"architecture": config.architecture, "epoch": str(run.epoch)})
-    _write_whole(folder / BEST, lambda file: file.write(content))
+    write_whole(folder / BEST, lambda file: file.write(content))
 
 
 def load_best(run: Run, folder: Path) -> None:
@@ -162,6 +159,16 @@ def load_best(run: Run, folder: Path) -> None:
             f"{BEST} is gone from the run's folder.", "Train again in an empty folder."
         )
     run.average.load_state_dict(load_file(folder / BEST))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # what a damaged file raises is not documented
+        raise TrainingError(
+            f"The run's {path.name} is damaged.",
+            "Remove it to begin again, or choose an empty folder.",
+        ) from error
 
 
 _PLAIN = ("head_start", "epoch", "step", "loss_sum", "best_epoch", "best_figure", "history")
@@ -183,7 +190,7 @@ def _check_same(
         )
 
 
-def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file so that it is there whole or not at all, after a power cut too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")

@@ -11,6 +11,7 @@ from training.engine.errors import TrainingError
 BALANCES = ("natural", "oversample", "undersample", "weighted", "grade", "camera")
 LOSSES = ("ordinal", "ordinal+mse")
 INITS = ("scratch", "imagenet", "file")
+SHARES = ("painted_share", "small_share", "teacher_share", "warmup_share", "dropout", "ema_decay")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +78,19 @@ def check_config(config: TrainingConfig) -> None:
         value = getattr(config, name)
         if value not in known:
             raise TrainingError(f"Unknown {name} {value!r}.", f"Use one of {', '.join(known)}.")
-    for name in ("painted_share", "small_share", "teacher_share", "dropout"):
+    for name in SHARES:
         if not 0 <= getattr(config, name) <= 1:
             raise TrainingError(f"{name} is not a share.", "Give a number from 0 to 1.")
     for name in ("epochs", "batch_size", "max_repeat"):
-        if getattr(config, name) < 1:
+        if not getattr(config, name) >= 1:
             raise TrainingError(f"{name} is {getattr(config, name)}.", "Give at least 1.")
+    for name in ("patience", "weight_decay", "mse_weight", "seed"):
+        if not getattr(config, name) >= 0:
+            raise TrainingError(f"{name} is {getattr(config, name)}.", "Give 0 or more.")
+    if not config.learning_rate > 0:
+        raise TrainingError("The learning rate teaches nothing.", "Give a --learning-rate above 0.")
+    if not 0 <= config.smoothing < 0.5:
+        raise TrainingError("smoothing turns the labels round.", "Give less than 0.5.")
 
 
 def check_folders(config: TrainingConfig, folders: Folders) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as safe_bytes
 from torch import nn
 from torch.nn import functional
 
@@ -27,9 +27,11 @@ from inference.engine.architectures import GradingNetwork, build_network
 from inference.engine.artefact import load_artefact
 from inference.engine.schemas import Preprocessing
 from inference.engine.transforms import band_to_images
+from training.engine.checkpoints import write_whole
 from training.engine.datasets import eyes_to_learn_from, load_bands, read_eyes
-from training.engine.errors import TrainingError
+from training.engine.errors import DataInvalid, TrainingError
 
+GROWN, SEED = "resnet101", 1
 STEM, STAGES = 4, (4, 5, 6, 7)  # the body: four layers of stem, then four stages
 LIFT = 6.0  # standard deviations: what a ReLU must let through is lifted this far above zero
 TAUGHT_VALUES = 1.5e8  # of feature maps that are kept in memory while a bottleneck learns
@@ -47,21 +49,27 @@ def grow_file(
 ) -> None:
     """Grow the resnet18 in the folder `model`; write float32 weights as safetensors to `out`.
 
-    Raises TrainingError when it is another network or the data is not there.
+    Raises TrainingError when it is another network, the data is not there, or `out` is not called
+    a safetensors file.
     """
+    if out.suffix != ".safetensors":
+        raise TrainingError(f"{out.name} would not be read again.", "End it in .safetensors.")
     artefact = load_artefact(model)
     check_small(artefact.network)
     batches = _batches(data, cache, artefact.manifest.preprocessing)
     grown = grow_network(artefact.network, batches, fit_steps=fit_steps, say=say)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in grown.state_dict().items()}, out)
+    state = {name: value.contiguous() for name, value in grown.state_dict().items()}
+    write_whole(out, lambda file: file.write(safe_bytes(state, {"architecture": GROWN})))
 
 
 def _batches(data: Path, cache: Path, spec: Preprocessing) -> list[torch.Tensor]:
     """Draw eyes of the training split, the same each time."""
     eyes = eyes_to_learn_from(read_eyes(data))
+    if not eyes:
+        raise DataInvalid("No graded eyes in the split 'train'.", "Split the data first.")
     bands = load_bands(eyes, data=data, cache=cache, spec=spec)
-    places = np.random.default_rng(1).permutation(len(eyes))[:EYES]
+    places = np.random.default_rng(SEED).permutation(len(eyes))[:EYES]
     return [
         band_to_images(np.stack([bands[place] for place in places[start : start + BATCH]]), spec)
         for start in range(0, len(places), BATCH)
@@ -83,7 +91,9 @@ def grow_network(
     """
     check_small(small)
     small.eval()
-    large = build_network("resnet101").eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)  # what stays random is the same each time
+        large = build_network(GROWN).eval()
     large.body[:STEM].load_state_dict(small.body[:STEM].state_dict())
     with torch.no_grad():
         for place in STAGES:
@@ -202,7 +212,7 @@ def _teach_last(
     block, learner = small.body[place][1], large.body[place][-1]
     inputs = torch.cat(list(_inputs_of_last(large, place, batches)))
     width = block.conv2.out_channels
-    random = torch.Generator().manual_seed(1)
+    random = torch.Generator().manual_seed(SEED)
     optimiser = torch.optim.Adam(learner.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
     learner.train()

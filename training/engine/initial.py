@@ -98,22 +98,29 @@ def layers_of(network: GradingNetwork) -> dict[str, list[nn.Module]]:
     return {"layer" + str(place) if place else "stem": part for place, part in enumerate(parts)}
 
 
-def freeze_layers(network: GradingNetwork, names: tuple[str, ...]) -> list[nn.Module]:
-    """Keep the named layers as they are, running statistics too. Returns the modules.
-
-    The caller puts them into evaluation mode, and again after every `network.train()`.
-    Raises TrainingError on an unknown name.
-    """
+def freeze_layers(network: GradingNetwork, names: tuple[str, ...]) -> None:
+    """Keep the weights of the named layers as they are. Raises TrainingError on an unknown name."""
     layers = layers_of(network)
     unknown = [name for name in names if name not in layers]
     if unknown:
         raise TrainingError(
             f"There is no layer {unknown[0]!r} to freeze.", f"Use some of {', '.join(layers)}."
         )
-    frozen = [module for name in names for module in layers[name]]
-    for module in frozen:
-        module.requires_grad_(False)
-    return frozen
+    for name in names:
+        for module in layers[name]:
+            module.requires_grad_(False)
+
+
+def train_but_frozen(network: GradingNetwork, names: tuple[str, ...]) -> None:
+    """Put a network into training mode, but its frozen layers keep their running statistics.
+
+    They are looked up each time: sharing a network among GPUs replaces its normalisations.
+    """
+    network.train()
+    layers = layers_of(network)
+    for name in names:
+        for module in layers[name]:
+            module.eval()
 
 
 def _ends_in_pool(part: list[nn.Module]) -> bool:
@@ -169,9 +176,12 @@ def _read_safe(path: Path, config: TrainingConfig) -> State:
 def _read_pickled(path: Path) -> State:
     """Read torchvision's own format, tensors alone: no code in it runs."""
     try:
-        return torch.load(path, weights_only=True, map_location="cpu")
+        state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # what a damaged file raises is not documented
         raise TrainingError(f"{path.name} holds no weights.", WAYS_OUT) from error
+    if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
+        raise TrainingError(f"{path.name} holds more than weights, or others.", WAYS_OUT)
+    return state
 
 
 def _check_architecture(made: str, wanted: str) -> None:

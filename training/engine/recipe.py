@@ -43,8 +43,8 @@ from training.engine.datasets import (
     read_eyes,
 )
 from training.engine.devices import describe_device, has_fast_bf16, pick_device, prefer_speed
-from training.engine.errors import DataInvalid
-from training.engine.initial import read_beginning
+from training.engine.errors import DataInvalid, TrainingError
+from training.engine.initial import read_beginning, train_but_frozen
 from training.engine.losses import grade_error, ordinal_loss, taught_targets
 from training.engine.ranks import ALONE, Ranks, check_shares
 from training.engine.records import split_fingerprint, write_record
@@ -113,7 +113,7 @@ def train(
             if after_epoch and ranks.first:
                 after_epoch(run)
         if config.patience and run.best_epoch and is_over(run, config):
-            say(f"keeping epoch {run.best_epoch} of {run.epoch}, the best by its figure")
+            bench.say(f"keeping epoch {run.best_epoch} of {run.epoch}, the best by its figure")
             load_best(run, folders.run)
         return run
 
@@ -192,9 +192,7 @@ def is_over(run: Run, config: TrainingConfig) -> bool:
 def train_epoch(run: Run, bench: Bench, forward: nn.Module) -> tuple[float, Stopwatch]:
     """Do the rest of the epoch under way. Returns its mean loss, and how long batches took."""
     config = bench.config
-    run.network.train()
-    for module in run.frozen:
-        module.eval()
+    train_but_frozen(run.network, config.freeze)
     steps = EpochSteps(config, bench.learning, run.epoch, bench.ranks)
     watch, saved_at = Stopwatch(), time.monotonic()
     # Summed where the network computes: asking a GPU for each loss would make it wait.
@@ -207,10 +205,21 @@ def train_epoch(run: Run, bench: Bench, forward: nn.Module) -> tuple[float, Stop
         run.step = step + 1
         minutes = (time.monotonic() - saved_at) / 60
         if bench.ranks.first and minutes >= bench.machine.checkpoint_minutes:
-            run.loss_sum = total.item()
+            run.loss_sum = _finite(total)
             save_checkpoint(run, config, bench.folders.run, sources=bench.sources)
             saved_at = time.monotonic()
-    return total.item() / len(steps), watch
+    return _finite(total) / len(steps), watch
+
+
+def _finite(total: torch.Tensor) -> float:
+    """Return the loss as a number. Raises TrainingError when it is none: nothing is saved then."""
+    value = total.item()
+    if not math.isfinite(value):
+        raise TrainingError(
+            "The loss is no number any more, so the run is lost from here on.",
+            "Begin another with a lower --learning-rate, a longer --warmup-share or --no-bf16.",
+        )
+    return value
 
 
 def learn(

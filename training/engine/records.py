@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from training.engine.checkpoints import write_whole
 from training.engine.config import TrainingConfig
 from training.engine.datasets import Eye
 from training.engine.initial import Taken
@@ -54,9 +55,8 @@ def write_record(
         }
     if by not in told["made_by"]:
         told["made_by"].append(by)
-    partial = folder / f"{RECORD}.partial"
-    partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / RECORD)
+    text = json.dumps(told, indent=2) + "\n"
+    write_whole(folder / RECORD, lambda file: file.write(text.encode()))
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from torch import nn
 
 from inference.engine.architectures import build_network
 from training.engine.errors import TrainingError
-from training.engine.growing import STEM, grow_network
+from training.engine.growing import STEM, grow_file, grow_network
+from training.engine.tests.conftest import silent
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +73,22 @@ def test_every_bottleneck_can_learn(batches, grown):
     large, _ = grown
     large.zero_grad()
     large(batches[0])[0].square().mean().backward()
-    silent = large.body[6][10]
-    assert silent.bn3.weight.grad.abs().max() > 0
+    still = large.body[6][10]
+    assert still.bn3.weight.grad.abs().max() > 0
     large.zero_grad()
+
+
+def test_growing_again_gives_the_same_weights(small, batches):
+    one, same = (
+        grow_network(small, [batches[0][:2]], fit_steps=1, say=silent).state_dict()
+        for _ in range(2)
+    )
+    assert all(torch.equal(one[name], same[name]) for name in one)
+
+
+def test_file_that_training_would_not_read_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="safetensors"):
+        grow_file(tmp_path, tmp_path / "grown.pth", data=tmp_path, cache=tmp_path)
 
 
 def test_only_a_resnet18_grows(batches):

@@ -131,6 +131,13 @@ def test_file_without_weights_is_refused(tmp_path, name, content):
         read_beginning(TINY, tmp_path / "absent")
 
 
+def test_pickled_file_of_something_else_is_refused(tmp_path):
+    for number, other in enumerate(([torch.zeros(1)], {"epoch": 3})):
+        torch.save(other, tmp_path / f"{number}.pt")
+        with pytest.raises(TrainingError, match="more than weights.*--init"):
+            read_beginning(TINY, tmp_path / f"{number}.pt")
+
+
 @pytest.mark.parametrize(
     ("architecture", "layers"),
     [("resnet18", 5), ("resnet101", 5), ("vgg16", 5), ("tiny_cnn", 2)],

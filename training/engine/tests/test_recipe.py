@@ -3,13 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from inference.engine.errors import SpecInvalid
 from training.engine import recipe
-from training.engine.checkpoints import load_best, resume_or_start
+from training.engine.checkpoints import CHECKPOINT, load_best, resume_or_start, start_run
 from training.engine.config import Machine
 from training.engine.datasets import read_eyes
 from training.engine.errors import DataInvalid, TrainingError
+from training.engine.initial import train_but_frozen
 from training.engine.recipe import learning_rate, train
 from training.engine.records import read_record
 from training.engine.tests.conftest import silent, weights_of
@@ -137,6 +139,21 @@ def test_frozen_layers_stay_as_they_were(config, folders):
     assert not torch.equal(before["body.3.weight"], after["body.3.weight"])
 
 
+def test_frozen_layers_stay_when_sharing_replaces_their_normalisation(config):
+    frozen = replace(config, freeze=("stem",))
+    shared = nn.SyncBatchNorm.convert_sync_batchnorm(start_run(frozen).network)
+    train_but_frozen(shared, frozen.freeze)
+    norms = [part for part in shared.body if isinstance(part, nn.SyncBatchNorm)]
+    assert [norm.training for norm in norms] == [False, True]
+
+
+def test_run_whose_loss_is_no_number_stops_and_saves_nothing_of_it(config, folders, monkeypatch):
+    monkeypatch.setattr(recipe, "learn", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(TrainingError, match="--learning-rate"):
+        train(config, folders, machine=Machine(checkpoint_minutes=0.0), say=silent)
+    assert not (folders.run / CHECKPOINT).exists()
+
+
 def test_patience_ends_a_run_that_gets_no_better_and_keeps_the_best(
     config, folders, tmp_path, monkeypatch
 ):
@@ -175,6 +192,11 @@ def test_without_patience_the_last_epoch_is_kept_and_the_best_lies_beside_it(
         ({"loss": "by magic"}, TrainingError),
         ({"painted_share": 2.0}, TrainingError),
         ({"epochs": 0}, TrainingError),
+        ({"smoothing": 0.6}, TrainingError),
+        ({"ema_decay": 1.5}, TrainingError),
+        ({"learning_rate": -1e-3}, TrainingError),
+        ({"learning_rate": float("nan")}, TrainingError),
+        ({"seed": -1}, TrainingError),
         ({"init": "file"}, TrainingError),
         ({"teacher_share": 0.5}, TrainingError),
         ({"freeze": ("layer9",)}, TrainingError),
