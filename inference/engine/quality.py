@@ -104,6 +104,7 @@ def check_gate(gate: QualityGate) -> None:
     if unknown:
         raise ValueError(f"the quality gate uses {sorted(unknown)}, unknown to this engine")
     numbers = [gate.intercept, gate.doubtful_probability]
+    numbers += [each for each in (gate.hazy_sharpness, gate.feature_reach) if each is not None]
     numbers += [number for limit in gate.limits for number in (limit.usable, limit.reject)]
     for each in gate.weights.values():
         numbers += [
@@ -112,6 +113,8 @@ def check_gate(gate: QualityGate) -> None:
             each.square,
             1 / each.spread if each.spread else np.nan,
         ]
+    if any(limit.sign not in (-1, 1) for limit in gate.limits):
+        raise ValueError("the quality gate has a limit that is neither upper nor lower")
     if not np.isfinite(numbers).all():
         raise ValueError("the quality gate contains values that are not numbers")
 

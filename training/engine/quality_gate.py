@@ -4,6 +4,7 @@ The limits are presets that are loosened until the eyes labelled good and gradab
 is a logistic regression on what `inference.engine.quality_measures` describes, with squares.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,9 +98,12 @@ def loosened(good: Sequence[Measures]) -> tuple[QualityLimit, ...]:
 def _loosened(limit: QualityLimit, good: Sequence[Measures], share: float) -> QualityLimit:
     signed = [limit.sign * getattr(measures, limit.measure) for measures in good]
     worst = float(np.quantile(signed, 1 - share, method="higher"))
-    reject = limit.sign * max(limit.sign * limit.reject, worst)
+    if worst <= limit.sign * limit.reject:
+        return limit
+    # Rounded outwards, or the very eye that the limit was loosened for would be rejected.
+    reject = limit.sign * math.ceil(worst * 1e5) / 1e5
     usable = limit.sign * min(limit.sign * limit.usable, limit.sign * reject)
-    return replace(limit, reject=round(reject, 5), usable=round(usable, 5))
+    return replace(limit, reject=reject, usable=round(usable, 5))
 
 
 def fit_score(gate: QualityGate, judged: Sequence[Judged]) -> QualityGate:
@@ -143,8 +147,13 @@ def _logistic(design: np.ndarray, positive: np.ndarray) -> np.ndarray:
 
 
 def cross_validated_area(judged: Sequence[Judged]) -> float:
-    """Return the learned score's area on train, each eye judged by a fit without its patient."""
+    """Return the learned score's area on train, each eye judged by a fit without its patient.
+
+    NaN with fewer patients than folds.
+    """
     patients = sorted({each.eye.patient for each in judged})
+    if len(patients) < FOLDS:
+        return math.nan
     order = np.random.default_rng(1).permutation(len(patients))
     fold_of = {patients[place]: rank % FOLDS for rank, place in enumerate(order)}
     folds = np.array([fold_of[each.eye.patient] for each in judged])

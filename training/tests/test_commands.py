@@ -16,6 +16,18 @@ def test_training_without_data_says_which_option_to_give(tmp_path, settings):
         call_command("train_model", data=tmp_path, architecture="tiny_cnn", stdout=io.StringIO())
 
 
+def test_run_whose_time_is_up_is_not_shipped(tmp_path, settings, data):
+    settings.VAR_DIR = tmp_path
+    said = io.StringIO()
+    call_command(
+        *("train_model", f"--data={data}", "--arch=tiny_cnn", "--size-px", "64", "48"),
+        *("--minutes=0", f"--ship={tmp_path / 'model'}", "--workers=0"),
+        stdout=said,
+    )
+    assert "nothing is shipped yet" in said.getvalue()
+    assert not (tmp_path / "model").exists()
+
+
 def test_evaluating_a_broken_model_says_what_to_do(tmp_path, settings):
     settings.VAR_DIR = tmp_path
     model = make_tiny_artefact(tmp_path / "model")

@@ -110,13 +110,31 @@ def test_limits_are_loosened_until_good_eyes_pass():
     assert by_measure["burnt"] == untouched["burnt"]
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_loosened_limit_lets_the_worst_good_eye_pass(sign):
+    limit = next(each for each in LIMITS if each.sign == sign)
+    worst = limit.reject + sign * 0.001004 * limit.reject / 3
+    eye = replace(measure(draw_fundus(1, size_px=SIZE)), **{limit.measure: worst})
+    by_measure = {each.measure: each for each in loosened([eye])}
+    assert sign * worst <= sign * by_measure[limit.measure].reject
+
+
+def test_too_few_patients_give_no_cross_validated_area(judged):
+    assert np.isnan(cross_validated_area(judged[:3]))
+    assert np.isnan(cross_validated_area([]))
+
+
 WEIGHT = {"centre": 0.0, "spread": 1.0, "linear": 1.0, "square": 0.0}
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"intercept": float("nan")}, {"weights": {"shoe_size": WEIGHT}}],
-    ids=["not a number", "unknown feature"],
+    [
+        {"intercept": float("nan")},
+        {"hazy_sharpness": float("nan")},
+        {"weights": {"shoe_size": WEIGHT}},
+    ],
+    ids=["not a number", "no number for haze", "unknown feature"],
 )
 def test_gate_that_cannot_be_applied_is_refused(change):
     told = asdict(GATE)

@@ -1,12 +1,14 @@
 """Train a model from a folder of labelled eyes, and ship it with its card.
 
 Killing it loses at most the minutes since its last checkpoint: the same command with the same
-options goes on. Two at once are refused, so a scheduler may call it as often as it likes.
+options goes on. Two at once are refused, so a scheduler may call it as often as it likes; once the
+model is shipped, it is refused too.
 
 Exit status: 0 the run is finished or its time is up, 75 another process works on this run, 1 any
 other error. With several GPUs: torchrun --nproc-per-node=2 manage.py train_model …
 """
 
+import math
 import os
 import time
 from argparse import ArgumentParser
@@ -17,10 +19,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from inference.engine.errors import EngineError
+from training.engine.checkpoints import leased
 from training.engine.devices import pick_device
 from training.engine.errors import RunBusy, TrainingError
 from training.engine.ranks import Ranks, joined_ranks
-from training.engine.recipe import Folders, Run, TrainingConfig, train
+from training.engine.recipe import Folders, Run, TrainingConfig, is_over, train
 from training.engine.shipping import ship_run
 from training.management.recipe_options import (
     add_recipe_options,
@@ -36,6 +39,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--run", default="first", help="name of the run; resumes when known")
         parser.add_argument("--ship", type=Path, help="folder to save the finished model to")
+        parser.add_argument(
+            "--unfinished", action="store_true", help="ship it even when its time is up first"
+        )
         parser.add_argument("--model-name", help="name on the card; default dr-<architecture>")
         parser.add_argument("--model-version", default="1")
         parser.add_argument("--note", default="", help="what was unusual, for the card")
@@ -44,20 +50,19 @@ class Command(BaseCommand):
 
     def handle(self, *args: object, **options) -> None:
         ship = options["ship"]
-        if ship and ship.is_dir() and any(ship.iterdir()):
-            raise CommandError(f"{ship.name} is there already. Choose another folder for --ship.")
+        self._refuse_taken(ship)
         try:
             with joined_ranks(pick_device(options["device"])) as ranks:
                 run, config, folders = self._train(options, ranks)
                 if ship and ranks.first:
-                    self._ship(run, config, folders, options)
+                    self._ship_if_over(run, config, folders, options)
         except RunBusy as error:
             raise CommandError(str(error), returncode=os.EX_TEMPFAIL) from error
         except (TrainingError, EngineError) as error:
             raise CommandError(str(error)) from error
 
     def _train(self, options: dict[str, Any], ranks: Ranks) -> tuple[Run, TrainingConfig, Folders]:
-        config = config_from(options)
+        config, minutes = config_from(options), options["minutes"]
         folders = folders_from(options, settings.VAR_DIR / "training" / "runs" / options["run"])
         run = train(
             config,
@@ -65,9 +70,23 @@ class Command(BaseCommand):
             machine=machine_from(options),
             ranks=ranks,
             say=self._say,
-            stop_at=time.time() + 60 * (options["minutes"] or float("inf")),
+            stop_at=math.inf if minutes is None else time.time() + 60 * minutes,
         )
         return run, config, folders
+
+    def _ship_if_over(
+        self, run: Run, config: TrainingConfig, folders: Folders, options: dict[str, Any]
+    ) -> None:
+        if not is_over(run, config) and not options["unfinished"]:
+            self._say("time is up: nothing is shipped yet, and the same command goes on")
+            return
+        with leased(folders.run):  # two that find the run finished don't both ship it
+            self._refuse_taken(options["ship"])
+            self._ship(run, config, folders, options)
+
+    def _refuse_taken(self, ship: Path | None) -> None:
+        if ship and ship.is_dir() and any(ship.iterdir()):
+            raise CommandError(f"{ship.name} is there already. Choose another folder for --ship.")
 
     def _ship(
         self, run: Run, config: TrainingConfig, folders: Folders, options: dict[str, Any]

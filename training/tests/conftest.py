@@ -1,0 +1,3 @@
+from training.engine.tests.conftest import data
+
+__all__ = ["data"]
