@@ -3,7 +3,7 @@
 import copy
 import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ import numpy as np
 import torch
 
 from inference.engine.architectures import GradingNetwork
-from inference.engine.artefact import STORED_DTYPES, Manifest, save_artefact
+from inference.engine.artefact import STORED_DTYPES, Manifest, load_artefact, save_artefact
 from inference.engine.schemas import OperatingPoint, Preprocessing, QualityGate
 from training.engine.calibration import choose_operating_point, fit_offsets, fit_temperature
 from training.engine.card import write_card
 from training.engine.datasets import Eye, data_fingerprint, eyes_to_learn_from, graded, read_eyes
 from training.engine.errors import TrainingError
 from training.engine.evaluation import eyes_of, figures, judge_eyes, predict_eyes
+from training.engine.parity import measure_parity, write_parity
 from training.engine.predictions import Predictions
 from training.engine.quality_gate import fit_gate
 from training.engine.recipe import Folders, Run, TrainingConfig
@@ -49,8 +50,13 @@ def ship_run(
     vision_threatening_target: float = 0.85,
     stored_dtype: str = "float16",
     note: str = "",
+    compare_engines: bool = True,
+    say: Callable[[str], None] = print,
 ) -> Manifest:
     """Save a run's averaged network as an artefact with its card.
+
+    With `compare_engines` every engine of this machine is held to float32 on val, so that the
+    manifest says which of them may serve; without, only float32 ever serves.
 
     `note` tells on the card what was unusual about the run. The targets are sensitivities: the
     first decides who is referred, the second only how soon, so it may miss a little more.
@@ -105,6 +111,10 @@ def ship_run(
     if directory.is_dir() and not any(directory.iterdir()):
         directory.rmdir()
     save_artefact(directory, network=network, manifest=manifest, card=write_card(manifest))
+    if compare_engines:
+        parity = measure_parity(load_artefact(directory), **where, say=say)
+        write_parity(directory, parity)
+        manifest = load_artefact(directory).manifest
     return manifest
 
 

@@ -100,6 +100,7 @@ class Command(BaseCommand):
             name=options["model_name"] or f"dr-{config.architecture}",
             version=options["model_version"],
             note=options["note"],
+            say=self._say,
         )
         self._say(f"saved {manifest.name} {manifest.version} to {options['ship']}")
 
