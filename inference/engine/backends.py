@@ -19,7 +19,7 @@ from inference.engine.artefact import Artefact, Manifest
 from inference.engine.errors import EngineError
 from inference.engine.openvino_graph import build_model
 from inference.engine.parity import REFERENCE
-from inference.engine.runtime import openvino
+from inference.engine.runtime import core
 
 Device = Literal["auto", "cpu", "cuda", "torch-cpu"]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
@@ -100,7 +100,7 @@ class OpenVinoClassifier:
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
-        self._model = openvino.Core().compile_model(model, "CPU", settings)
+        self._model = core().compile_model(model, "CPU", settings)
 
     @property
     def parts(self) -> Mapping[str, Classifier]:

@@ -21,7 +21,7 @@ from inference.engine.errors import ArtefactInvalid, EngineError
 from inference.engine.grader import load_grader
 from inference.engine.openvino_graph import build_model
 from inference.engine.parity import EngineFigures, parse_parity
-from inference.engine.runtime import openvino
+from inference.engine.runtime import core
 from inference.engine.testing import make_tiny_artefact
 
 INT8 = "openvino-cpu-int8"
@@ -79,7 +79,7 @@ def test_every_architecture_gives_in_openvino_what_it_gives_in_torch(name):
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     given = torch.randn(1, 3, 48, 64)
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    told = openvino.Core().compile_model(build_model(network, (64, 48)), "CPU", settings)([given])
+    told = core().compile_model(build_model(network, (64, 48)), "CPU", settings)([given])
     with torch.inference_mode():
         scores, features = network(given)
     np.testing.assert_allclose(told[0], scores, atol=1e-4)

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data._utils import signal_handling
 
 from inference.engine.schemas import Preprocessing
 from inference.engine.synthetic import draw_fundus
 from training.engine.recipe import Folders, Run, TrainingConfig
 
 torch.set_num_threads(1)
+# A data loader with workers would leave a handler for ended children behind in the process that
+# runs all tests. It only tells sooner that a worker was killed.
+signal_handling._SIGCHLD_handler_set = True
 
 COLUMNS = [
     "image",
