@@ -1,13 +1,14 @@
 from django.urls import path
 
 from accounts import views
+from accounts.sign_in import views as sign_in
 
 app_name = "accounts"
 urlpatterns = [
     path("", views.start, name="start"),
-    path("sign-in/", views.sign_in, name="sign-in"),
-    path("sign-out/", views.sign_out, name="sign-out"),
-    path("password/", views.password_change, name="password-change"),
+    path("sign-in/", sign_in.sign_in, name="sign-in"),
+    path("sign-out/", sign_in.sign_out, name="sign-out"),
+    path("password/", sign_in.password_change, name="password-change"),
     path("hospital/", views.hospital_switch, name="hospital-switch"),
     path("people/", views.member_list, name="member-list"),
     path("people/add/", views.member_create, name="member-create"),

@@ -146,7 +146,7 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_USERNAME_FORM_FIELD = "email"
 AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_CALLABLE = "accounts.views.sign_in_locked"
+AXES_LOCKOUT_CALLABLE = "accounts.sign_in.views.sign_in_locked"
 AXES_VERBOSE = False
 
 # Signed out after so long without a click, and after so long in any case.

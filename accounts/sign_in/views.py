@@ -1,0 +1,102 @@
+"""Signing in and out, and choosing a password."""
+
+import logging
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import authenticate, login, logout, update_session_auth_hash
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render, resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+from redis.exceptions import RedisError
+
+from accounts.access import public, signed_in
+from accounts.pages import form_page, posted, require_form
+from accounts.services import user_set_password
+from accounts.sign_in.forms import PasswordChangeForm, SignInForm
+
+log = logging.getLogger(__name__)
+
+WRONG_CREDENTIALS = (
+    "This e-mail and password don't fit together, or the account is not in use. "
+    "Check both, or ask your hospital's admin."
+)
+
+
+@public
+@require_form
+@sensitive_post_parameters("password")
+@never_cache
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """Let a person in who knows their password, and lead them to where they were going."""
+    if request.user.is_authenticated:
+        return redirect(_destination(request))
+    form = SignInForm(posted(request))
+    if form.is_valid():
+        try:
+            if _let_in(request, form.cleaned_data):
+                return redirect(_destination(request))
+        except RedisError:
+            # Without the count of failures nobody gets in: guessing must never be free.
+            return render(request, "accounts/sign_in_paused.html", status=503)
+        form.add_error(None, WRONG_CREDENTIALS)
+    context = {"form": form, "next": _safe_next(request)}
+    return render(request, "accounts/sign_in.html", context, status=400 if form.errors else 200)
+
+
+def sign_in_locked(request: HttpRequest, *credentials, **kwargs) -> HttpResponse:
+    """Answer a sign-in after too many wrong passwords."""
+    log.warning("sign_in_locked address=%s", request.META.get("REMOTE_ADDR"))
+    context = {
+        "failures": settings.AXES_FAILURE_LIMIT,
+        "minutes": round(settings.AXES_COOLOFF_TIME * 60),
+    }
+    return render(request, "accounts/sign_in_locked.html", context, status=429)
+
+
+@signed_in
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    logout(request)
+    messages.info(request, "You are signed out.")
+    return redirect(settings.LOGOUT_REDIRECT_URL)
+
+
+@signed_in
+@require_form
+@sensitive_post_parameters()
+def password_change(request: HttpRequest) -> HttpResponse:
+    """Let a person choose a password; the first one, which others have seen, must go."""
+    form = PasswordChangeForm(request.user, posted(request))
+    if form.is_valid():
+        password = form.cleaned_data["new_password1"]
+        user = user_set_password(user=request.user, password=password)
+        update_session_auth_hash(request, user)
+        messages.success(request, "Your password is changed.")
+        return redirect("accounts:start")
+    return form_page(request, "accounts/password_change.html", form)
+
+
+def _let_in(request: HttpRequest, credentials: dict) -> bool:
+    user = authenticate(request, **credentials)
+    if user is None:
+        log.info("sign_in_failed address=%s", request.META.get("REMOTE_ADDR"))
+        return False
+    login(request, user)
+    return True
+
+
+def _destination(request: HttpRequest) -> str:
+    return _safe_next(request) or resolve_url(settings.LOGIN_REDIRECT_URL)
+
+
+def _safe_next(request: HttpRequest) -> str:
+    """Return the page to go on to, or nothing when it is not an address of this very service."""
+    wanted = request.POST.get("next", request.GET.get("next", ""))
+    allowed = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if allowed else ""
