@@ -7,6 +7,7 @@ from inference.engine.artefact import Manifest
 from inference.engine.parity import parse_parity
 from inference.engine.schemas import GRADES
 from training.engine.errors import CardIncomplete
+from training.engine.figure_tables import GRADE_COLUMNS, GROUP_COLUMNS, grade_rows, group_rows
 
 SOURCES = {
     "aptos2019 colour256": "APTOS 2019 (Aravind Eye Hospital, India), true colour, research use",
@@ -234,34 +235,11 @@ def _main_table(told: Told) -> str:
 
 
 def _grade_table(told: Told) -> str:
-    rows = [
-        [
-            f"{each['grade']} {GRADES[each['grade']]}",
-            _value(each["precision"]),
-            _value(each["recall"]),
-            _number(each["f1"]),
-            _value(each["auc"]),
-        ]
-        for each in told["per_grade"]
-    ]
-    return _table(["grade", "precision", "recall", "F1", "area, this grade or not"], rows)
+    return _table(GRADE_COLUMNS, grade_rows(told["per_grade"], _value, _number))
 
 
 def _group_table(told: Told) -> str:
-    rows = [
-        [
-            name,
-            each["eyes"],
-            _value(each["referable"]["auc"]),
-            _value(each["referable"]["sensitivity"]),
-            _value(each["referable"]["specificity"]),
-            _value(each["kappa"]),
-            _number(each["referable_calibration_error"]["after"]),
-        ]
-        for name, each in told.items()
-    ]
-    columns = ["", "eyes", "referable area", "sensitivity", "specificity", "kappa"]
-    return _table([*columns, "calibration error"], rows)
+    return _table(GROUP_COLUMNS, group_rows(told, _value, _number))
 
 
 def _quality_line(told: Told) -> str:

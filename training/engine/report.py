@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inference.engine.schemas import GRADES
 from training.engine import plots
 from training.engine.card import GROUPS, comparison_rows
+from training.engine.figure_tables import GRADE_COLUMNS, GROUP_COLUMNS, grade_rows, group_rows
 from training.engine.predictions import Predictions, write_predictions
 
 PREDICTIONS, FIGURES, PAGE = "predictions.csv", "figures.json", "report.html"
@@ -172,34 +172,12 @@ def _tile(name: str, told: dict[str, Any] | None) -> str:
 
 
 def _grades(figures: dict[str, Any]) -> str:
-    rows = [
-        [
-            f"{each['grade']} {GRADES[each['grade']]}",
-            _cell(each["precision"]),
-            _cell(each["recall"]),
-            _number(each["f1"]),
-            _cell(each["auc"]),
-        ]
-        for each in figures["per_grade"]
-    ]
-    return _table(["grade", "precision", "recall", "F1", "area, this grade or not"], rows)
+    return _table(GRADE_COLUMNS, grade_rows(figures["per_grade"], _cell, _number))
 
 
 def _groups(told: dict[str, Any]) -> str:
-    rows = [
-        [
-            html.escape(name),
-            str(each["eyes"]),
-            _cell(each["referable"]["auc"]),
-            _cell(each["referable"]["sensitivity"]),
-            _cell(each["referable"]["specificity"]),
-            _cell(each["kappa"]),
-            _number(each["referable_calibration_error"]["after"]),
-        ]
-        for name, each in told.items()
-    ]
-    columns = ["", "eyes", "referable area", "sensitivity", "specificity", "kappa"]
-    return _table([*columns, "calibration error"], rows)
+    named = {html.escape(name): each for name, each in told.items()}
+    return _table(GROUP_COLUMNS, group_rows(named, _cell, _number))
 
 
 def _gate(told: dict[str, Any]) -> str:

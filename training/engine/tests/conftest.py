@@ -1,4 +1,3 @@
-import csv
 import hashlib
 import io
 import tarfile
@@ -10,30 +9,15 @@ from torch.utils.data._utils import signal_handling
 
 from inference.engine.schemas import Preprocessing
 from inference.engine.synthetic import draw_fundus
+from training.engine.labels import COLUMNS
 from training.engine.recipe import Folders, Run, TrainingConfig
+from training.engine.tests.drawn import write_rows
 
 torch.set_num_threads(1)
 # A data loader with workers would leave a handler for ended children behind in the process that
 # runs all tests. It only tells sooner that a worker was killed.
 signal_handling._SIGCHLD_handler_set = True
 
-COLUMNS = [
-    "image",
-    "modality",
-    "variant",
-    "source",
-    "grade",
-    "dme",
-    "gradable",
-    "eyeq",
-    "maculopathy",
-    "camera",
-    "split",
-    "patient",
-    "eye",
-    "sha256",
-    "shard",
-]
 SMALL = Preprocessing(version="band-1-small", size_px=(64, 48))
 
 
@@ -74,15 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 member.size = len(file.getvalue())
                 archive.addfile(member, io.BytesIO(file.getvalue()))
                 rows.append(row)
-    write_labels(folder, rows)
-    return folder
-
-
-def write_labels(folder: Path, rows: list[dict[str, str]]) -> None:
-    with (folder / "labels.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, COLUMNS)
-        table.writeheader()
-        table.writerows(rows)
+    return write_rows(folder, rows)
 
 
 @pytest.fixture
