@@ -1,7 +1,7 @@
 """The verbs that move a case.
 
 Each is one conditional update that names the states it may come from. Whoever loses a race gets
-None and has changed nothing.
+None and has changed nothing. Inside a transaction each is a part of it.
 """
 
 import datetime as dt
@@ -122,7 +122,10 @@ class CaseManager(NewestManager):
         mine = current_scope("Case").narrow(
             {"_id": pk, "state": CaseState.GRADING, "attempt": attempt}
         )
-        return self._collection().update_one(mine, {"$set": {"due_at": due_at}}).matched_count == 1
+        renewed = self._collection().update_one(
+            mine, {"$set": {"due_at": due_at}}, session=connection.session
+        )
+        return renewed.matched_count == 1
 
     def complete(
         self, *, pk: ObjectId, attempt: int, images: list[EyeImage], outcome: CaseOutcome
@@ -264,7 +267,8 @@ class CaseManager(NewestManager):
                     "_id": {"$ne": other_than},
                     "state": {"$ne": CaseState.CANCELLED},
                 }
-            )
+            ),
+            session=connection.session,
         )
         return self._from_stored(found)
 
@@ -272,11 +276,17 @@ class CaseManager(NewestManager):
         """Write a corrected patient into all their cases; no new version, as no case changed."""
         stored = self._as_stored({"patient_copy": patient_copy})
         of_patient = current_scope("Case").narrow({"patient_id": patient_pk})
-        return self._collection().update_many(of_patient, {"$set": stored}).matched_count
+        refreshed = self._collection().update_many(
+            of_patient, {"$set": stored}, session=connection.session
+        )
+        return refreshed.matched_count
 
     def _update_one(self, where: dict, update: dict) -> "Case | None":
         stored = self._collection().find_one_and_update(
-            current_scope("Case").narrow(where), update, return_document=ReturnDocument.AFTER
+            current_scope("Case").narrow(where),
+            update,
+            return_document=ReturnDocument.AFTER,
+            session=connection.session,
         )
         return self._from_stored(stored)
 

@@ -22,7 +22,11 @@ class NewestManager(ScopedManager):
         fields = [field for field in self.model._meta.concrete_fields if field.name not in without]
         found = (
             self._collection()
-            .find(current_scope(self.model.__name__).narrow(where), [one.column for one in fields])
+            .find(
+                current_scope(self.model.__name__).narrow(where),
+                [one.column for one in fields],
+                session=connection.session,
+            )
             .sort("created_at", DESCENDING)
             .skip(start)
             .limit(count)

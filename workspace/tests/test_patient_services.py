@@ -60,3 +60,40 @@ def test_patient_update_reaches_the_cases_of_this_patient_alone():
         with pytest.raises(ValidationError) as refusal:
             patient_update(patient=patient, mrn=bystander.mrn)
         assert "registered already" in str(refusal.value)
+
+
+def test_patient_update_that_breaks_off_changes_neither_patient_nor_cases(monkeypatch):
+    hospital = make_hospital()
+    patient = make_patient(hospital, name="Old Name")
+    with hospital_scope(hospital.pk):
+        case = case_create(patient=patient, by="A nurse")
+
+        def break_off(**_):
+            raise RuntimeError("the process ends here")
+
+        monkeypatch.setattr(Case.objects, "refresh_patient_copy", break_off)
+        with pytest.raises(RuntimeError):
+            patient_update(patient=patient, name="New Name")
+
+        assert Patient.objects.get(pk=patient.pk).name == "Old Name"
+        assert Case.objects.get(pk=case.pk).patient_copy.name == "Old Name"
+
+
+def test_patient_updates_at_once_leave_cases_equal_to_the_patient():
+    hospital = make_hospital()
+    patient = make_patient(hospital)
+    with hospital_scope(hospital.pk):
+        case = case_create(patient=patient, by="A nurse")
+
+    def correct(number: int) -> None:
+        with hospital_scope(hospital.pk):
+            patient_update(patient=Patient.objects.get(pk=patient.pk), name=f"Name {number}")
+        connection.close()
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(correct, range(24)))
+
+    with hospital_scope(hospital.pk):
+        stored = Patient.objects.get(pk=patient.pk).name
+        assert stored.startswith("Name ")
+        assert Case.objects.get(pk=case.pk).patient_copy.name == stored
