@@ -45,8 +45,9 @@ def pytest_load_initial_conftests():
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(database_setup, "drservice-database-setup")
     config.pluginmanager.register(chromium, "drservice-chromium")
-    # Django is set up by now, which this one needs.
+    # Django is set up by now, which these need.
     config.pluginmanager.import_plugin("drservice.testing.fixtures")
+    config.pluginmanager.import_plugin("drservice.testing.door_fixtures")
 
 
 def pytest_unconfigure() -> None:

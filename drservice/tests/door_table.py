@@ -1,0 +1,140 @@
+"""Every URL with who may enter it, and the objects of hospital A that stand in addresses.
+
+A new URL needs one line in `TABLE`. A new kind of object in an address needs one function in the
+list below it. Everything else that walks doors (permissions, scopes, tokens, page contents,
+methods, odd input) takes both from here.
+
+`who` is one of
+    public       anybody
+    signed-in    anybody with an account
+    operator     platform operators; a 404 to everybody else who is signed in
+    see_records  members of the active hospital with this capability (or any other one)
+A `=` before it stands for a door that strangers can't even see: what is fetched by a page is a 404
+to the anonymous, while pages lead them to sign-in.
+
+`what` is the object in the address, always one of hospital A. A `~` before it stands for an object
+of one person who is nobody in the table (a session, a passkey): a 404 to everybody who walks by.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from bson import ObjectId
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+
+from accounts.models import Hospital, Membership
+from accounts.scoping import hospital_scope
+from accounts.tests.factories import make_member
+from workspace.models import Case
+from workspace.schemas import Laterality
+from workspace.services import case_claim, case_complete, case_submit
+from workspace.tests.factories import make_case, make_image, make_patient, make_result
+
+TABLE = """
+name                        methods   who             what
+accounts:start              GET       signed-in       -
+accounts:sign-in            GET,POST  public          -
+accounts:sign-out           POST      signed-in       -
+accounts:password-change    GET,POST  signed-in       -
+accounts:hospital-switch    POST      signed-in       hospital
+accounts:member-list        GET       manage_people   -
+accounts:member-create      GET,POST  manage_people   -
+accounts:member-update      GET,POST  manage_people   membership
+accounts:member-deactivate  POST      manage_people   membership
+accounts:member-activate    POST      manage_people   membership
+workspace:home              GET       signed-in       -
+workspace:patient-list      GET       see_records     -
+workspace:patient-create    GET,POST  edit_patients   -
+workspace:patient-detail    GET       see_records     patient
+workspace:patient-update    GET,POST  edit_patients   patient
+workspace:case-create       GET,POST  capture_cases   patient
+workspace:case-list         GET       see_records     -
+workspace:worklist-events   GET       =see_records    -
+workspace:case-detail       GET       see_records     case
+workspace:case-details      GET,POST  capture_cases   case
+workspace:case-submit       GET,POST  capture_cases   case
+workspace:case-cancel       POST      capture_cases   case
+workspace:case-end-retakes  POST      capture_cases   case
+workspace:case-status       GET       =see_records    case
+workspace:case-events       GET       =see_records    case
+workspace:case-photographs  GET       capture_cases   case
+workspace:case-image-add    POST      capture_cases   case
+workspace:image-label       POST      capture_cases   image
+workspace:image-remove      POST      capture_cases   image
+workspace:image-original    GET       =see_records    image
+workspace:image-display     GET       =see_records    image
+workspace:image-thumbnail   GET       =see_records    image
+workspace:image-heatmap     GET       =see_records    image
+alive                       GET       public          -
+ready                       GET       public          -
+"""
+
+
+@dataclass(frozen=True)
+class HospitalA:
+    """Hospital A with something of everything in it, made when it is first asked for."""
+
+    hospital: Hospital
+
+    @cached_property
+    def case(self) -> Case:
+        return graded_case_with_files(make_patient(self.hospital))
+
+    @cached_property
+    def colleague(self) -> Membership:
+        return Membership.objects.get(user=make_member(self.hospital, "auditor"))
+
+
+# The arguments of an address for each kind of object; "-" is an address without any.
+OBJECTS: dict[str, Callable[[HospitalA], dict]] = {
+    "-": lambda a: {},
+    "hospital": lambda a: {},
+    "membership": lambda a: {"pk": a.colleague.pk},
+    "patient": lambda a: {"pk": a.case.patient_id},
+    "case": lambda a: {"pk": a.case.pk},
+    "image": lambda a: {"pk": a.case.pk, "key": a.case.images[0].key},
+}
+
+# What a form must send before its door looks at whose object it is.
+POSTED: dict[str, Callable[[HospitalA], dict]] = {
+    "accounts:hospital-switch": lambda a: {"hospital": str(a.hospital.pk)},
+}
+
+# Two doors let in and then lead to where others are sent who may not enter.
+LEADS_TO_SIGN_IN = {"accounts:sign-out"}
+LEADS_TO_PASSWORD = {"accounts:start"}
+
+
+def missing(arguments: dict) -> dict:
+    """Return arguments of the same form that belong to nothing anywhere."""
+    return {name: _never_was(value) for name, value in arguments.items()}
+
+
+def _never_was(value):
+    if isinstance(value, ObjectId):
+        return ObjectId()
+    return hashlib.sha256(str(value).encode()).hexdigest()[: len(str(value))]
+
+
+def graded_case_with_files(patient) -> Case:
+    content = b"the bytes of a photograph"
+    case = make_case(patient, lateralities=())
+    with hospital_scope(patient.hospital_id):
+        for laterality in Laterality:
+            image = make_image(
+                laterality, sha256=hashlib.sha256(content + laterality.encode()).hexdigest()
+            )
+            for name in ("original", "display", "thumbnail", "heatmap"):
+                stored = image.original.replace("original", name)
+                default_storage.save(stored, ContentFile(content + laterality.encode()))
+            case = Case.objects.add_image(pk=case.pk, image=image)
+        case = case_submit(case=case, by="A nurse")
+    claimed = case_claim(case_pk=str(case.pk), worker="test")
+    results = [
+        make_result(image, heatmap=image.original.replace("original", "heatmap"))
+        for image in claimed.images
+    ]
+    return case_complete(case=claimed, results=results)
