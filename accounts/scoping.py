@@ -73,9 +73,14 @@ def every_hospital(reason: str):
     return _open_scope(Scope(None, reason))
 
 
+def open_scope() -> Scope | None:
+    """Return the open scope, or None. To ask a query's scope is `current_scope`'s business."""
+    return _scope.get()
+
+
 def current_scope(what: str = "A record") -> Scope:
     """Return the open scope. Raises ScopeError when there is none."""
-    scope = _scope.get()
+    scope = open_scope()
     if scope is None:
         raise ScopeError(what)
     return scope

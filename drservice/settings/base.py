@@ -3,11 +3,13 @@
 from drservice.embedded import running_urls
 from drservice.settings import env
 from drservice.settings.celery import *  # noqa: F403
+from drservice.settings.master_keys import master_keys
 
 BASE_DIR = env.BASE_DIR
 VAR_DIR = env.read("VAR_DIR")
 TRAINING_DATA = env.read("TRAINING_DATA")
 SECRET_KEY = env.read("SECRET_KEY")
+MASTER_KEYS = master_keys()
 ALLOWED_HOSTS = env.read("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.read("CSRF_TRUSTED_ORIGINS")
 DEBUG = False
@@ -15,6 +17,7 @@ DEBUG = False
 INSTALLED_APPS = [
     "drservice.common.apps.CommonConfig",
     "accounts.apps.AccountsConfig",
+    "accounts.keys.apps.KeysConfig",
     "workspace.apps.WorkspaceConfig",
     "inference.apps.InferenceConfig",
     "training.apps.TrainingConfig",

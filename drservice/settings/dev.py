@@ -1,10 +1,11 @@
 """Development and the demo: embedded services, plain HTTP on loopback, a key made on the spot."""
 
 from drservice.settings.base import *  # noqa: F403
-from drservice.settings.base import INSTALLED_APPS, SECRET_KEY, STORAGES, VAR_DIR
+from drservice.settings.base import INSTALLED_APPS, MASTER_KEYS, SECRET_KEY, STORAGES, VAR_DIR
 from drservice.settings.development_key import development_key
 
 SECRET_KEY = SECRET_KEY or development_key(VAR_DIR / "secret-key")
+MASTER_KEYS = MASTER_KEYS or [development_key(VAR_DIR / "master-key")]
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 INSTALLED_APPS = [*INSTALLED_APPS, "django_extensions"]
 # Serve static files straight from static/: nothing to collect while pages are being written.

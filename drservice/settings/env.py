@@ -56,6 +56,10 @@ VARIABLES = {
     variable.name: variable
     for variable in (
         Variable("SECRET_KEY", str, "", "signs sessions and links; 50 random characters or more"),
+        Variable(
+            "MASTER_KEY", to_list, [], "locks every hospital's keys; the first of several counts"
+        ),
+        Variable("MASTER_KEY_FILE", Path, None, "a file that holds what MASTER_KEY would"),
         Variable("ALLOWED_HOSTS", to_list, [], "host names the service answers to, with commas"),
         Variable("CSRF_TRUSTED_ORIGINS", to_list, [], "https origins behind a proxy, with commas"),
         Variable("MONGODB_URI", to_mongodb_uri, "", "replica set; unset: an embedded mongod"),

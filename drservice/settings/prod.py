@@ -4,7 +4,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from drservice.settings import env
 from drservice.settings.base import *  # noqa: F403
-from drservice.settings.base import ALLOWED_HOSTS, SECRET_KEY
+from drservice.settings.base import ALLOWED_HOSTS, MASTER_KEYS, SECRET_KEY
+from drservice.settings.master_keys import MAKE_ONE
 
 MIN_SECRET_KEY_CHARACTERS = 50
 MIN_DISTINCT_CHARACTERS = 10
@@ -31,6 +32,11 @@ if _is_weak(SECRET_KEY):
     raise ImproperlyConfigured(
         "SECRET_KEY is too weak: use at least 50 characters, at random, for instance from "
         "`python -c 'import secrets; print(secrets.token_urlsafe(64))'`."
+    )
+if not MASTER_KEYS:
+    raise ImproperlyConfigured(
+        "MASTER_KEY is not set, nor MASTER_KEY_FILE: without one no patient's name can be saved or "
+        f"read. {MAKE_ONE} Keep a copy away from the database; docs/keys.md says why."
     )
 if "*" in ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS is *: name the host names of the service instead.")

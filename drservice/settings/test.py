@@ -4,6 +4,7 @@ from drservice.settings.base import *  # noqa: F403
 from drservice.settings.base import DATABASES, STORAGES
 
 SECRET_KEY = "only-for-tests-" + "x" * 50
+MASTER_KEYS = ["only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz"]
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "testserver"]
 # Argon2 takes 50 ms by design; a suite that signs in a thousand times needs the quick one.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

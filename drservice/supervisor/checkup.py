@@ -24,6 +24,8 @@ from django.db.migrations.executor import MigrationExecutor
 from packaging.requirements import Requirement
 from pymongo.errors import PyMongoError
 
+from accounts.keys.errors import KeyFault
+from accounts.keys.services import keys_check
 from drservice.celery import app
 from drservice.embedded import ServiceError
 from drservice.embedded.binaries import find_chromium, find_mongod, find_redis_server
@@ -259,6 +261,24 @@ def redis_server() -> str:
     return f"version {about['redis_version']}, append-only file"
 
 
+def keys() -> str:
+    """Open every hospital's keys with the master key that is set, and the platform's."""
+    try:
+        found = keys_check()
+    except KeyFault as fault:
+        raise Problem(
+            fault.message,
+            "Set the master key that this database was used with; docs/keys.md says how.",
+        ) from fault
+    if found.behind:
+        raise Note(
+            f"{found.behind} of {found.opened} keys are locked by an older master key.",
+            "Run `manage.py rotate_master_key`, then remove the older one from MASTER_KEY.",
+        )
+    destroyed = f", {found.destroyed} destroyed" if found.destroyed else ""
+    return f"{found.opened} open with the master key{destroyed}"
+
+
 def image_storage() -> str:
     """Write, read and delete a small file where photographs are kept."""
     content = b"doctor"
@@ -351,6 +371,7 @@ QUESTIONS = (
     Question("clock", clock, needs="mongodb"),
     Question("write concern", write_concern, needs="replica set"),
     Question("migrations", migrations, needs="mongodb"),
+    Question("keys", keys, needs="mongodb"),
     Question("photographs", image_storage, needs="mongodb"),
     Question("redis", redis_server),
     Question("model", model, needs="mongodb"),

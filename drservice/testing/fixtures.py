@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import AsyncClient, Client, TransactionTestCase
 from pymongo import WriteConcern
 
+from accounts.keys.key_ring import forget_keys
 from accounts.models import Hospital, User
 from accounts.permissions import Role
 from accounts.tests.factories import make_hospital, make_member, make_user
@@ -96,6 +97,8 @@ def quick_clearing() -> Iterator[None]:
 
 
 def _clear_database(test_case: TransactionTestCase) -> None:
+    # The keys go with everything else; one that lingered would seal what nobody can open.
+    forget_keys()
     quickly = WriteConcern(w=1, j=False)
     for name in connection.database.list_collection_names():
         if name in KEPT_COLLECTIONS or name.startswith("system."):

@@ -7,6 +7,8 @@ import pymongo
 import pytest
 from django.core.management import call_command
 
+from accounts.keys.sealing import seal
+from accounts.tests.factories import make_hospital
 from drservice.embedded.ports import free_port
 from drservice.supervisor import checkup
 from drservice.supervisor.checkup import Finding, Note, Problem, Question, State, check_up
@@ -134,3 +136,20 @@ def test_standalone_mongod_is_no_replica_set(tmp_path, settings):
         with pytest.raises(Problem, match="no real transactions") as standalone:
             checkup.replica_set()
     assert "--replSet" in standalone.value.cure
+
+
+@pytest.mark.django_db
+def test_keys_that_the_master_key_does_not_open_are_a_problem(settings):
+    seal("a name", hospital_id=make_hospital().pk)
+    assert checkup.keys() == "1 open with the master key"
+    first = settings.MASTER_KEYS[0]
+    settings.MASTER_KEYS = ["another-master-key-0123456789-abcdefghijklmnop"]
+    with pytest.raises(Problem, match="not among those set") as refused:
+        checkup.keys()
+    assert "docs/keys.md" in refused.value.cure
+    settings.MASTER_KEYS = [*settings.MASTER_KEYS, first]
+    with pytest.raises(Note, match="1 of 1 keys are locked by an older master key"):
+        checkup.keys()
+    settings.MASTER_KEYS = []
+    with pytest.raises(Problem, match="No master key is set"):
+        checkup.keys()

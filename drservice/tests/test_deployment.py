@@ -12,8 +12,8 @@ from drservice.settings.celery import QUEUES
 from drservice.settings.env import VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
-SECRETS = {"SECRET_KEY", "MONGODB_PASSWORD", "MONGODB_ROOT_PASSWORD", "MONGODB_REPLICA_KEY",
-           "REDIS_PASSWORD"}  # fmt: skip
+SECRETS = {"SECRET_KEY", "MASTER_KEY", "MONGODB_PASSWORD", "MONGODB_ROOT_PASSWORD",
+           "MONGODB_REPLICA_KEY", "REDIS_PASSWORD"}  # fmt: skip
 OURS = {"web", "beat", "worker-inference", "worker-training"}
 SUBSTITUTION = re.compile(r"\$\{(\w+)(?P<rule>:[?-])?")
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)(.*)$", re.MULTILINE)

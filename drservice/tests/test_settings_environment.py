@@ -82,7 +82,7 @@ def _line(variable: env.Variable) -> str:
 
 
 def _default(default: object) -> str:
-    if default in ("", []):
+    if default in ("", [], None):
         return ""
     if isinstance(default, Path):
         return f"`{os.path.relpath(default, env.BASE_DIR)}`"

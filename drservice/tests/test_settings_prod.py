@@ -12,6 +12,7 @@ from drservice.settings.env import BASE_DIR, VARIABLES
 GOOD = {
     "DJANGO_SETTINGS_MODULE": "drservice.settings.prod",
     "SECRET_KEY": secrets.token_urlsafe(64),
+    "MASTER_KEY": secrets.token_urlsafe(32),
     "ALLOWED_HOSTS": "screening.example",
     "MONGODB_URI": "mongodb://127.0.0.1:1/",
     "REDIS_URL": "redis://127.0.0.1:1/0",
@@ -34,6 +35,15 @@ def start(command: list[str], **changed: str) -> subprocess.CompletedProcess:
         ({"SECRET_KEY": "too-short"}, "SECRET_KEY is too weak"),
         ({"SECRET_KEY": "x" * 60}, "SECRET_KEY is too weak"),
         ({"SECRET_KEY": "django-insecure-" + secrets.token_urlsafe(64)}, "SECRET_KEY is too weak"),
+        ({"MASTER_KEY": ""}, "MASTER_KEY is not set, nor MASTER_KEY_FILE"),
+        ({"MASTER_KEY": "too-short"}, "Key 1 of the master keys is too weak"),
+        ({"MASTER_KEY": secrets.token_urlsafe(32) + "," + "x" * 60}, "Key 2 of the master keys"),
+        ({"MASTER_KEY_FILE": "/no/such/file"}, "MASTER_KEY and MASTER_KEY_FILE are both set"),
+        (
+            {"MASTER_KEY": "", "MASTER_KEY_FILE": "/no/such/file"},
+            "MASTER_KEY_FILE names /no/such/file, which can't be read (FileNotFoundError)",
+        ),
+        ({"MASTER_KEY": "", "MASTER_KEY_FILE": os.devnull}, "which holds no key"),
         ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS is not set"),
         ({"ALLOWED_HOSTS": "a.example,*"}, "ALLOWED_HOSTS is *"),
         ({"MONGODB_URI": ""}, "MONGODB_URI is not set"),
@@ -47,6 +57,32 @@ def test_start_is_refused_and_names_what_is_missing(changed, message):
     last_line = done.stderr.strip().splitlines()[-1]
     assert message in last_line
     assert GOOD["SECRET_KEY"] not in done.stderr
+    assert GOOD["MASTER_KEY"] not in done.stderr
+
+
+def test_master_keys_may_stand_in_a_file(tmp_path):
+    keys = [secrets.token_urlsafe(32) for _ in range(3)]
+    (tmp_path / "key").write_text(f"{keys[0]}\n{keys[1]}, {keys[2]}\n")
+    print_keys = "from django.conf import settings; print(*settings.MASTER_KEYS)"
+    command = [sys.executable, "-c", print_keys]
+    done = start(command, MASTER_KEY="", MASTER_KEY_FILE=str(tmp_path / "key"))
+    assert done.stdout.split() == keys, done.stderr
+
+
+def test_development_makes_a_master_key_of_its_own_and_keeps_it(tmp_path):
+    command = [
+        sys.executable,
+        "-c",
+        "from django.conf import settings; print(settings.MASTER_KEYS)",
+    ]
+    development = {
+        "DJANGO_SETTINGS_MODULE": "drservice.settings.dev",
+        "MASTER_KEY": "",
+        "VAR_DIR": str(tmp_path),
+    }
+    first, second = (start(command, **development) for _ in range(2))
+    assert first.stdout == second.stdout == f"[{(tmp_path / 'master-key').read_text()!r}]\n"
+    assert (tmp_path / "master-key").stat().st_mode & 0o077 == 0
 
 
 def test_well_configured_production_starts_and_passes_the_deploy_check():
