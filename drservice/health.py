@@ -42,7 +42,7 @@ class ProbeMiddleware:
 @never_cache
 def alive(request: HttpRequest) -> HttpResponse:
     """Say that this process answers. Asks no other part, so that it isn't restarted for them."""
-    return HttpResponse("alive\n", content_type="text/plain")
+    return HttpResponse("alive\n", content_type="text/plain; charset=utf-8")
 
 
 @public

@@ -80,7 +80,7 @@ class Web:
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         assert response.status == 200
-        assert response.headers["Content-Type"] == "text/event-stream"
+        assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         stream = Stream()
         listener = threading.Thread(target=_listen, args=(response, stream), daemon=True)
         listener.start()

@@ -196,7 +196,7 @@ def _listener(request: HttpRequest) -> Listener:
 
 
 def _event_response(stream) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(stream, content_type="text/event-stream")
+    response = StreamingHttpResponse(stream, content_type="text/event-stream; charset=utf-8")
     response["Cache-Control"] = "no-store"
     # A proxy that buffers would hold events back until there are many.
     response["X-Accel-Buffering"] = "no"
