@@ -5,9 +5,10 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django_mongodb_backend.fields import ArrayField, ObjectIdField
 
-from accounts.permissions import Capability, Role, capabilities_of
+from accounts.permissions import Capability, Role, capabilities_of, labels_of
 
 
 class UserManager(BaseUserManager):
@@ -38,6 +39,8 @@ class User(AbstractBaseUser):
     is_operator = models.BooleanField("platform operator", default=False)
     # Set while the password is one that somebody else has seen: a first or a reset one.
     must_change_password = models.BooleanField(default=False)
+    # Part of what every session is checked against: counting it up ends them all.
+    sessions_version = models.IntegerField(default=0, editable=False)
     joined_at = models.DateTimeField(default=timezone.now, editable=False)
 
     USERNAME_FIELD = "email"
@@ -53,10 +56,17 @@ class User(AbstractBaseUser):
         super().clean()
         self.email = self.email.strip().lower()
 
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """Return what a session must hold to count: it ends with the password, or all at once."""
+        held = f"{self.sessions_version}:{self.password}"
+        return salted_hmac("accounts.sessions", held, secret=secret, algorithm="sha256").hexdigest()
+
 
 class Hospital(models.Model):
     name = models.CharField(max_length=120, unique=True)
     is_active = models.BooleanField(default=True)
+    # Everybody who works here needs a second factor to enter.
+    mfa_required = models.BooleanField(default=False)
     # Counted up by every change of roles or access, so that two such changes at once collide.
     people_version = models.IntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -79,6 +89,8 @@ class Membership(models.Model):
     name = models.CharField(max_length=120)
     roles = ArrayField(models.CharField(max_length=20, choices=Role.choices))
     is_active = models.BooleanField(default=True)
+    # Written every few minutes at most, and only for clicks in this hospital.
+    last_seen_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = MembershipQuerySet.as_manager()
@@ -102,7 +114,7 @@ class Membership(models.Model):
 
     @property
     def role_labels(self) -> list[str]:
-        return [role.label for role in Role if role in self.roles]
+        return labels_of(self.roles)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -110,3 +122,85 @@ class Membership(models.Model):
 
     def can(self, capability: Capability) -> bool:
         return capability in self.capabilities
+
+
+class InvitationState(models.TextChoices):
+    PENDING = "pending", "Pending"
+    ACCEPTED = "accepted", "Accepted"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+
+
+class InvitationQuerySet(models.QuerySet):
+    def pending(self):
+        return self.filter(state=InvitationState.PENDING)
+
+    def accept(self, *, pk: ObjectId, token_hash: str, by: User) -> bool:
+        """Take a PENDING invitation in time and by its latest link; tell whether this call did."""
+        usable = self.pending().filter(pk=pk, token_hash=token_hash, expires_at__gt=timezone.now())
+        ended = {"ended_at": timezone.now(), "accepted_by": by}
+        return usable.update(state=InvitationState.ACCEPTED, **ended) == 1
+
+    def withdraw(self, *, pk: ObjectId) -> bool:
+        """Move a PENDING invitation to WITHDRAWN; tell whether this call did."""
+        waiting = self.pending().filter(pk=pk)
+        return waiting.update(state=InvitationState.WITHDRAWN, ended_at=timezone.now()) == 1
+
+
+class Invitation(models.Model):
+    """A hospital's offer of a place, made to whoever reads the mail of one address.
+
+    The link that was mailed holds a token; only the token's hash is kept. Nothing here says
+    whether the address has an account.
+    """
+
+    hospital = models.ForeignKey(Hospital, on_delete=models.PROTECT, related_name="invitations")
+    email = models.EmailField("e-mail")
+    name = models.CharField(max_length=120)
+    roles = ArrayField(models.CharField(max_length=20, choices=Role.choices))
+    state = models.CharField(
+        max_length=10, choices=InvitationState.choices, default=InvitationState.PENDING
+    )
+    token_hash = models.CharField(max_length=64, unique=True, editable=False)
+    invited_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    accepted_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # When the mail server took the latest mail; None while it has taken none.
+    mailed_at = models.DateTimeField(null=True, editable=False)
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, editable=False)
+
+    objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["hospital", "state", "-created_at"], name="invitation_newest")
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hospital", "email"],
+                condition=models.Q(state=InvitationState.PENDING),
+                name="invitation_pending_once_per_hospital",
+                violation_error_message="This address is invited already.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} to {self.hospital_id}"
+
+    def clean(self) -> None:
+        super().clean()
+        self.email = self.email.strip().lower()
+        if not self.roles:
+            raise ValidationError({"roles": "Choose at least one role."})
+
+    @property
+    def role_labels(self) -> list[str]:
+        return labels_of(self.roles)
+
+    @property
+    def is_pending(self) -> bool:
+        return self.state == InvitationState.PENDING
+
+    @property
+    def is_expired(self) -> bool:
+        return self.is_pending and self.expires_at <= timezone.now()

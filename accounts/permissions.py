@@ -6,6 +6,7 @@ from django.db import models
 class Role(models.TextChoices):
     STAFF = "staff", "Staff"
     GRADER = "grader", "Grader"
+    ARBITRATOR = "arbitrator", "Arbitrator"
     HOSPITAL_ADMIN = "hospital_admin", "Hospital admin"
     AUDITOR = "auditor", "Auditor"
 
@@ -22,6 +23,7 @@ ROLE_CAPABILITIES: dict[Role, frozenset[Capability]] = {
         {Capability.SEE_RECORDS, Capability.EDIT_PATIENTS, Capability.CAPTURE_CASES}
     ),
     Role.GRADER: frozenset({Capability.SEE_RECORDS}),
+    Role.ARBITRATOR: frozenset({Capability.SEE_RECORDS}),
     Role.HOSPITAL_ADMIN: frozenset({Capability.MANAGE_PEOPLE}),
     Role.AUDITOR: frozenset({Capability.SEE_RECORDS}),
 }
@@ -29,6 +31,7 @@ ROLE_CAPABILITIES: dict[Role, frozenset[Capability]] = {
 ROLE_MEANINGS: dict[Role, str] = {
     Role.STAFF: "Registers patients, photographs eyes and submits cases.",
     Role.GRADER: "Reads cases and their grades.",
+    Role.ARBITRATOR: "Reads cases, and decides where graders disagree.",
     Role.HOSPITAL_ADMIN: "Adds people, changes their roles, and deactivates them. Sees no patient.",
     Role.AUDITOR: "Reads everything, changes nothing.",
 }
@@ -38,3 +41,8 @@ def capabilities_of(roles: list[str]) -> frozenset[Capability]:
     """Return the union of what the given roles may do; a role of another version may nothing."""
     granted = (ROLE_CAPABILITIES.get(role, frozenset()) for role in roles)
     return frozenset().union(*granted)
+
+
+def labels_of(roles: list[str]) -> list[str]:
+    """Return what pages call the given roles, always in the same order."""
+    return [role.label for role in Role if role in roles]

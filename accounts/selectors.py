@@ -1,9 +1,13 @@
 """Read people, hospitals and memberships."""
 
+from django.apps import apps
 from django.db.models import QuerySet
 
 from accounts.models import Hospital, Membership, User
 from accounts.permissions import Role
+
+# Recovery codes alone are none: they only stand in for one that is lost.
+SECOND_FACTORS = ("totp", "webauthn")
 
 
 def memberships_of(user: User) -> list[Membership]:
@@ -53,6 +57,15 @@ def hospital_list() -> QuerySet[Hospital]:
 
 def user_by_email(email: str) -> User | None:
     return User.objects.filter(email=email.strip().lower()).first()
+
+
+def has_mfa(user_ids: list) -> set:
+    """Return those of the given people who have a second factor: an app's codes or a passkey."""
+    if not apps.is_installed("allauth.mfa"):
+        return set()
+    authenticators = apps.get_model("mfa", "Authenticator").objects
+    factors = authenticators.filter(user_id__in=user_ids, type__in=SECOND_FACTORS)
+    return set(factors.values_list("user_id", flat=True))
 
 
 def _active_hospitals(pks: list) -> dict:

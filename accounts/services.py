@@ -77,6 +77,13 @@ def user_reset_password(*, user: User) -> str:
     return password
 
 
+def user_end_sessions(*, user: User) -> User:
+    """Sign a person out everywhere. Sessions they begin from now on count again."""
+    User.objects.filter(pk=user.pk).update(sessions_version=F("sessions_version") + 1)
+    user.refresh_from_db(fields=["sessions_version"])
+    return user
+
+
 def first_password() -> str:
     """Return a random password of 79 bits that can be read out: four groups of four."""
     groups = ("".join(secrets.choice(FIRST_PASSWORD_LETTERS) for _ in range(4)) for _ in range(4))

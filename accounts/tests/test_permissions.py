@@ -10,6 +10,7 @@ def test_roles_may_what_their_meaning_says():
     assert {role: set(capabilities_of([role])) for role in Role} == {
         Role.STAFF: {SEE, EDIT, CAPTURE},
         Role.GRADER: {SEE},
+        Role.ARBITRATOR: {SEE},
         Role.HOSPITAL_ADMIN: {MANAGE},
         Role.AUDITOR: {SEE},
     }

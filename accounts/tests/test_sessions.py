@@ -7,7 +7,9 @@ from django.test import RequestFactory
 
 from accounts.access import member, signed_in
 from accounts.middleware import SESSION_BEGAN, SESSION_SEEN
+from accounts.models import User
 from accounts.permissions import Capability, Role
+from accounts.services import user_end_sessions
 from accounts.tests.factories import make_hospital, make_member, make_user
 
 START = "/accounts/"
@@ -80,6 +82,18 @@ def test_session_is_written_once_a_minute_at_most(session, clock):
     session.get(START)
     assert session.session[SESSION_SEEN] == began_s + 61
     assert session.session[SESSION_BEGAN] == began_s
+
+
+@pytest.mark.django_db
+def test_all_sessions_of_one_person_end_at_once(client_of):
+    user, colleague = make_user(), make_user()
+    sessions = [client_of(user), client_of(user)]
+    other = client_of(colleague)
+    assert {session.get(START).status_code for session in [*sessions, other]} == {200}
+    user_end_sessions(user=user)
+    assert [session.get(START).status_code for session in sessions] == [302, 302]
+    assert other.get(START).status_code == 200
+    assert client_of(User.objects.get(pk=user.pk)).get(START).status_code == 200
 
 
 @pytest.mark.django_db

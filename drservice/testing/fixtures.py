@@ -36,6 +36,10 @@ class HospitalWithPeople:
         return self.people[Role.GRADER]
 
     @property
+    def arbitrator(self) -> User:
+        return self.people[Role.ARBITRATOR]
+
+    @property
     def admin(self) -> User:
         return self.people[Role.HOSPITAL_ADMIN]
 
