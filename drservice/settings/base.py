@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "drservice.common.apps.CommonConfig",
     "accounts.apps.AccountsConfig",
     "accounts.keys.apps.KeysConfig",
+    "accounts.audit.apps.AuditConfig",
     "workspace.apps.WorkspaceConfig",
     "inference.apps.InferenceConfig",
     "training.apps.TrainingConfig",
@@ -50,6 +51,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "accounts.middleware.SessionLimitMiddleware",
     "accounts.middleware.HospitalScopeMiddleware",
+    "accounts.audit.middleware.AuditMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 

@@ -1,0 +1,41 @@
+"""What an event of the audit trail can be about."""
+
+from django.db import models
+
+
+class Action(models.TextChoices):
+    VIEW = "view", "Viewed"
+    SEARCH = "search", "Searched"
+    CREATE = "create", "Created"
+    CHANGE = "change", "Changed"
+    DELETE = "delete", "Deleted"
+    SUBMIT = "submit", "Submitted"
+    CANCEL = "cancel", "Cancelled"
+    END_RETAKES = "end_retakes", "Ended retakes"
+    GRADE = "grade", "Graded"
+    GIVE_UP = "give_up", "Gave up grading"
+    SIGN = "sign", "Signed"
+    EXPORT = "export", "Exported"
+    MERGE = "merge", "Merged"
+    UNMERGE = "unmerge", "Merge undone"
+    ERASE = "erase", "Erased"
+    HOLD = "hold", "Legal hold set"
+    RELEASE = "release", "Legal hold lifted"
+    INVITE = "invite", "Invited"
+    ACCEPT = "accept", "Invitation accepted"
+    ACTIVATE = "activate", "Activated"
+    DEACTIVATE = "deactivate", "Deactivated"
+    SIGN_IN = "sign_in", "Signed in"
+    SIGN_IN_FAILED = "sign_in_failed", "Sign-in failed"
+    SIGN_OUT = "sign_out", "Signed out"
+    LOCK_OUT = "lock_out", "Locked out"
+    SESSION_END = "session_end", "Session ended"
+    PASSWORD_CHANGE = "password_change", "Password changed"  # noqa: S105
+    PASSWORD_RESET = "password_reset", "Password reset"  # noqa: S105
+    MFA_ADD = "mfa_add", "Second factor added"
+    MFA_REMOVE = "mfa_remove", "Second factor removed"
+    DENIED = "denied", "Refused"
+    KEY_CREATE = "key_create", "Key made"
+    KEY_ROTATE = "key_rotate", "Key rotated"
+    KEY_DESTROY = "key_destroy", "Key destroyed"
+    HEAD_MEND = "head_mend", "Audit head mended"

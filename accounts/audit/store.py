@@ -1,0 +1,63 @@
+"""Where events and heads are written and read, document by document, inside the open transaction.
+
+The only code that writes to the trail. The models refuse it, so it goes below them.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+
+from bson import CodecOptions, ObjectId
+from bson.codec_options import DatetimeConversion
+from django.db import connection
+from pymongo import ASCENDING
+
+from accounts.audit.chain import chain_name
+from accounts.audit.models import AuditEvent, AuditHead
+
+# A date that was altered beyond the calendar must be found, not crash the search.
+_ANY_DATE = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+BATCH = 2000
+
+
+def event_insert(event: dict) -> None:
+    _events().insert_one(event, session=connection.session)
+
+
+def head_read(hospital_id: ObjectId | None) -> dict | None:
+    return _heads().find_one(_place(hospital_id), session=connection.session)
+
+
+def head_move(head: dict) -> None:
+    """Put the head of a chain where the last event is, making it with the first one."""
+    _heads().replace_one(_place(head["hospital_id"]), head, upsert=True, session=connection.session)
+
+
+def events_in_order(hospital_id: ObjectId | None) -> Iterator[dict]:
+    """Read a whole chain, oldest first, a batch at a time."""
+    found = _events().find({"hospital_id": hospital_id}, session=connection.session)
+    return found.sort("seq", ASCENDING).batch_size(BATCH)
+
+
+def chains() -> list[ObjectId | None]:
+    """Return the owner of every chain that has an event or a head; None is the platform."""
+    owners = {*_events().distinct("hospital_id"), *_heads().distinct("hospital_id")}
+    return sorted(owners, key=lambda owner: (owner is not None, str(owner)))
+
+
+def now_ms() -> dt.datetime:
+    """Return the time as the database keeps it: naive, in UTC, to the millisecond."""
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def _place(hospital_id: ObjectId | None) -> dict:
+    return {"_id": chain_name(hospital_id), "hospital_id": hospital_id}
+
+
+def _events():
+    name = AuditEvent._meta.db_table
+    return connection.get_collection(name).with_options(codec_options=_ANY_DATE)
+
+
+def _heads():
+    return connection.get_collection(AuditHead._meta.db_table)
