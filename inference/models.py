@@ -52,6 +52,15 @@ class ModelVersion(models.Model):
         return f"{self.name}:{self.version}"
 
 
+class ModelMove(EmbeddedModel):
+    """One step of an alias: to which model, when, by whom, and why."""
+
+    model_id = ObjectIdField()
+    at = models.DateTimeField()
+    by = models.CharField(max_length=120)
+    reason = models.CharField(max_length=300, blank=True, default="")
+
+
 class ModelAlias(models.Model):
     """A name that moves from one version to the next, and remembers where it has been."""
 
@@ -59,6 +68,8 @@ class ModelAlias(models.Model):
     model = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+")
     # Versions that bore the name before, the last one at the end.
     former = ArrayField(ObjectIdField(), default=list)
+    # Every step it ever took, forward and back, the last one at the end.
+    moves = EmbeddedModelArrayField(ModelMove, default=list)
     # Grows with every move: who moves the alias must have seen where it stands.
     revision = models.IntegerField(default=1)
     moved_at = models.DateTimeField(default=timezone.now)

@@ -1,4 +1,4 @@
-"""Register models, make one the champion, and take that back."""
+"""Register models: only what proves itself gets in."""
 
 import hashlib
 import json
@@ -8,16 +8,13 @@ from pathlib import Path
 from bson import ObjectId
 from django.conf import settings
 from django.db import IntegrityError
-from django.utils import timezone
 
 from inference.errors import ModelRefused
 from inference.model_files import MANIFEST, files_delete, files_read, files_store
-from inference.models import CHAMPION, ModelAlias, ModelVersion
-from inference.selectors import champion_alias, model_by_label, model_by_pk
+from inference.models import ModelVersion
+from inference.selectors import model_by_label
 
 log = logging.getLogger(__name__)
-
-MOVED_MEANWHILE = "Somebody else moved the champion meanwhile. Look where it stands, then repeat."
 
 
 def model_register(*, directory: Path) -> ModelVersion:
@@ -35,30 +32,6 @@ def model_register(*, directory: Path) -> ModelVersion:
     if known is not None:
         return _require_same(known, digest)
     return _model_create(manifest, digest, content)
-
-
-def model_promote(*, model: ModelVersion) -> ModelAlias:
-    """Make a model the champion, in one conditional update; workers take it up by themselves.
-
-    Raises ModelRefused when somebody else moved the champion at the same time.
-    """
-    alias = champion_alias()
-    if alias is None:
-        return _alias_create(model)
-    if alias.model_id == model.pk:
-        return alias
-    return _alias_move(alias, to=model.pk, former=[*alias.former, alias.model_id])
-
-
-def model_rollback() -> ModelAlias:
-    """Give the champion's name back to the model that bore it before.
-
-    Raises ModelRefused when there was none, or when somebody else moved it at the same time.
-    """
-    alias = champion_alias()
-    if alias is None or not alias.former:
-        raise ModelRefused("There was no champion before this one. Promote a model by its name.")
-    return _alias_move(alias, to=alias.former[-1], former=alias.former[:-1])
 
 
 def _require_valid(directory: Path) -> None:
@@ -103,24 +76,3 @@ def _model_create(manifest: dict, digest: str, content: dict[str, bytes]) -> Mod
         return _require_same(model_by_label(model.label), digest)
     log.info("model_registered model=%s sha256=%s", model.label, model.sha256)
     return model
-
-
-def _alias_create(model: ModelVersion) -> ModelAlias:
-    alias = ModelAlias(name=CHAMPION, model=model)
-    try:
-        alias.save(force_insert=True)
-    except IntegrityError as error:
-        raise ModelRefused(MOVED_MEANWHILE) from error
-    log.info("champion_moved model=%s revision=%s", model.label, alias.revision)
-    return alias
-
-
-def _alias_move(seen: ModelAlias, *, to: ObjectId, former: list[ObjectId]) -> ModelAlias:
-    moved = ModelAlias.objects.filter(pk=seen.pk, revision=seen.revision).update(
-        model_id=to, former=former, revision=seen.revision + 1, moved_at=timezone.now()
-    )
-    if moved != 1:
-        raise ModelRefused(MOVED_MEANWHILE)
-    model = model_by_pk(to)
-    log.info("champion_moved model=%s revision=%s", model.label, seen.revision + 1)
-    return champion_alias()

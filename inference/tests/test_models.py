@@ -8,13 +8,14 @@ from django.core.files.storage import default_storage
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from inference.champion_services import model_promote, model_rollback
 from inference.engine import artefact
 from inference.engine.testing import make_tiny_artefact
 from inference.errors import ModelRefused, ModelUnavailable
 from inference.model_files import ARTEFACT_FILES, local_directory
 from inference.models import ModelVersion
 from inference.selectors import champion_alias, model_by_label
-from inference.services import model_promote, model_register, model_rollback
+from inference.services import model_register
 from inference.tests.factories import flip_byte, flip_stored_byte, make_model
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,8 +10,8 @@ from django.core.files.storage import default_storage
 from accounts.scoping import hospital_scope
 from drservice.celery import app
 from drservice.settings.celery import INFERENCE_QUEUE
+from inference.champion_services import model_promote
 from inference.selectors import model_by_label
-from inference.services import model_promote
 from inference.tests.conftest import paused
 from inference.tests.factories import (
     flip_stored_byte,

@@ -4,9 +4,9 @@ import pytest
 from bson import ObjectId
 
 from inference import serving
+from inference.champion_services import model_promote
 from inference.errors import ModelUnavailable
 from inference.models import ModelVersion
-from inference.services import model_promote
 from inference.serving import NO_CHAMPION, ModelKeeper, ServedModel
 from inference.tests.paced import PacedGrader
 

@@ -2,9 +2,9 @@
 
 from django.core.management.base import BaseCommand, CommandError
 
+from inference.champion_services import Mover, model_promote
 from inference.errors import ModelRefused
 from inference.selectors import model_by_label
-from inference.services import model_promote
 
 
 class Command(BaseCommand):
@@ -12,13 +12,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("label", metavar="NAME:VERSION")
+        parser.add_argument("--reason", default="", help="why, for the history")
 
-    def handle(self, *, label: str, **options):
+    def handle(self, *, label: str, reason: str, **options):
         model = model_by_label(label)
         if model is None:
             raise CommandError(f"No model is registered as {label}. See `manage.py models`.")
         try:
-            model_promote(model=model)
+            model_promote(model=model, mover=Mover(reason=reason))
         except ModelRefused as fault:
             raise CommandError(fault.message) from fault
         self.stdout.write(f"{model.label} is the champion.")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
 
+from inference.champion_services import model_promote
 from inference.errors import ModelRefused
-from inference.services import model_promote, model_register
+from inference.services import model_register
 
 
 class Command(BaseCommand):

@@ -2,17 +2,20 @@
 
 from django.core.management.base import BaseCommand, CommandError
 
+from inference.champion_services import Mover, model_rollback
 from inference.errors import ModelRefused
 from inference.selectors import model_by_pk
-from inference.services import model_rollback
 
 
 class Command(BaseCommand):
     help = "Give the champion's name back to the model that bore it before."
 
-    def handle(self, **options):
+    def add_arguments(self, parser):
+        parser.add_argument("--reason", default="", help="why, for the history")
+
+    def handle(self, *, reason: str, **options):
         try:
-            alias = model_rollback()
+            alias = model_rollback(mover=Mover(reason=reason))
         except ModelRefused as fault:
             raise CommandError(fault.message) from fault
         self.stdout.write(f"{model_by_pk(alias.model_id).label} is the champion again.")
