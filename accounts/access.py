@@ -6,6 +6,7 @@ without one, so a forgotten mark can't become an open door.
 - `public`: anybody.
 - `signed_in`: anybody with an account, member of a hospital or not.
 - `member(capability)`: members of the active hospital who have the capability.
+- `operator`: platform operators, who run the service and see no patient.
 """
 
 from collections.abc import Callable
@@ -64,6 +65,11 @@ def member(capability: Capability, *, anonymous: str = SIGN_IN) -> Callable:
     return mark
 
 
+def operator(view: Callable) -> Callable:
+    """Let in platform operators; to everybody else who has signed in the page doesn't exist."""
+    return _guard(view, Access("operator"), _refuse_non_operators)
+
+
 def access_membership(request: HttpRequest) -> Membership:
     """Return the caller's membership in the active hospital, or raise the 404 of a stranger."""
     if request.membership is None:
@@ -110,6 +116,16 @@ def _refuse_non_members(request: HttpRequest, access: Access) -> HttpResponse | 
         return _to_sign_in(request)
     if not access_membership(request).can(access.capability):
         raise PermissionDenied(f"Your role can't {access.capability.label}.")
+    if request.user.must_change_password:
+        return redirect("accounts:password-change")
+    return None
+
+
+def _refuse_non_operators(request: HttpRequest, access: Access) -> HttpResponse | None:
+    if not request.user.is_authenticated:
+        return _to_sign_in(request)
+    if not request.user.is_operator:
+        raise Http404
     if request.user.must_change_password:
         return redirect("accounts:password-change")
     return None

@@ -1,7 +1,7 @@
 """Read people, hospitals and memberships."""
 
 from django.apps import apps
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 
 from accounts.models import Hospital, Membership, User
 from accounts.permissions import Role
@@ -53,6 +53,29 @@ def hospital_by_name(name: str) -> Hospital | None:
 
 def hospital_list() -> QuerySet[Hospital]:
     return Hospital.objects.order_by("name")
+
+
+def hospital_search(*, name: str = "", is_active: bool | None = None) -> QuerySet[Hospital]:
+    """Return the hospitals with `name` in their name, open or closed as asked, by name."""
+    found = hospital_list().filter(name__icontains=name) if name else hospital_list()
+    return found if is_active is None else found.filter(is_active=is_active)
+
+
+def people_counts(hospital_pks: list) -> dict:
+    """Return how many active members each of some hospitals has, by the hospital's key."""
+    members = Membership.objects.active().filter(hospital_id__in=hospital_pks)
+    counted = members.values("hospital_id").annotate(people=Count("pk")).order_by()
+    return {row["hospital_id"]: row["people"] for row in counted}
+
+
+def operator_list() -> list[User]:
+    """Return every platform operator, active first, then by name."""
+    operators = User.objects.filter(is_operator=True)
+    return sorted(operators, key=lambda one: (not one.is_active, one.name.casefold()))
+
+
+def active_operators() -> list[User]:
+    return [one for one in operator_list() if one.is_active]
 
 
 def user_by_email(email: str) -> User | None:

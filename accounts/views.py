@@ -25,14 +25,6 @@ from accounts.services import (
 # The part of the navigation that these pages belong to.
 PEOPLE = "people"
 
-OPERATOR_COMMANDS = {
-    "hospital_create": "Makes a hospital and its first admin, who adds everybody else.",
-    "hospital_close": "Closes a hospital to its members, or opens it again.",
-    "password_reset": "Gives somebody who forgot their password a new first one.",
-    "createsuperuser": "Makes another platform operator.",
-    "doctor": "Checks every part of this installation and names each cure.",
-}
-
 
 @signed_in
 @require_safe
@@ -41,7 +33,7 @@ def start(request: HttpRequest) -> HttpResponse:
     if request.user.must_change_password:
         return redirect("accounts:password-change")
     if request.user.is_operator:
-        return render(request, "accounts/start_operator.html", {"commands": OPERATOR_COMMANDS})
+        return redirect("operators:hospital-list")
     if request.membership is None:
         return render(request, "accounts/start_no_hospital.html")
     if request.membership.can(Capability.SEE_RECORDS):

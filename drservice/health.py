@@ -70,11 +70,12 @@ def _ping_mongo() -> None:
 
 
 def _ping_redis() -> None:
-    _redis().ping()
+    redis_client().ping()
 
 
 @cache
-def _redis() -> redis.Redis:
+def redis_client() -> redis.Redis:
+    """Return the client for short questions: it gives up after PATIENCE_S."""
     return redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S
     )

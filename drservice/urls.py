@@ -8,5 +8,6 @@ urlpatterns = [
     path("healthz", health.alive, name="alive"),
     path("readyz", health.ready, name="ready"),
     path("accounts/", include("accounts.urls")),
+    path("operators/", include("drservice.operators.urls")),
     path("", include("workspace.urls")),
 ]

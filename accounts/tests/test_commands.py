@@ -9,7 +9,6 @@ from django.core.management.base import CommandError
 from accounts.models import Hospital, User
 from accounts.selectors import memberships_of
 from accounts.tests.factories import make_hospital, make_user
-from accounts.views import OPERATOR_COMMANDS
 
 
 def run(capsys, *words: str) -> str:
@@ -76,11 +75,3 @@ def test_operator_is_made_by_djangos_own_command(monkeypatch):
     operator = User.objects.get(email="op@lake.example")
     assert operator.is_operator
     assert operator.check_password("a long password 1")
-
-
-@pytest.mark.parametrize("command", OPERATOR_COMMANDS)
-def test_command_on_the_operators_page_exists(command, capsys):
-    with pytest.raises(SystemExit) as ended:
-        call_command(command, "--help")
-    assert ended.value.code == 0
-    assert command in capsys.readouterr().out

@@ -185,7 +185,7 @@ def test_switcher_changes_to_own_hospitals_only(two_hospitals, client_of):
 
 def test_operator_stays_out_of_a_hospital_that_adds_them(two_hospitals, client_of):
     operator = two_hospitals.operator
-    page = client_of(operator).get("/accounts/")
+    page = client_of(operator).get("/accounts/", follow=True)
     assert "manage.py hospital_create" in page.text
     membership_create(user=operator, hospital=two_hospitals.a.hospital, roles=list(Role))
     assert memberships_of(operator) == []

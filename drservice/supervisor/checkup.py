@@ -87,10 +87,12 @@ class Question:
     needs: str = ""
 
 
-def check_up() -> Iterator[Finding]:
-    """Ask every part how it is, one after the other."""
+def check_up(subjects: frozenset[str] | None = None) -> Iterator[Finding]:
+    """Ask every part how it is, or only the parts named, one after the other."""
     broken = set()
     for question in QUESTIONS:
+        if subjects is not None and question.subject not in subjects:
+            continue
         finding = _not_asked(question) if question.needs in broken else _asked(question)
         if finding.state == State.PROBLEM:
             broken.add(question.subject)

@@ -27,7 +27,8 @@ from django.core.files.storage import default_storage
 
 from accounts.models import Hospital, Membership
 from accounts.scoping import hospital_scope
-from accounts.tests.factories import make_member
+from accounts.tests.factories import make_member, make_user
+from drservice.operators.tests.factories import make_model_record
 from workspace.models import Case
 from workspace.schemas import Laterality
 from workspace.services import case_claim, case_complete, case_submit
@@ -68,6 +69,21 @@ workspace:image-original    GET       =see_records    image
 workspace:image-display     GET       =see_records    image
 workspace:image-thumbnail   GET       =see_records    image
 workspace:image-heatmap     GET       =see_records    image
+operators:hospital-list     GET       operator        -
+operators:hospital-create   GET,POST  operator        -
+operators:hospital-detail   GET       operator        some-hospital
+operators:hospital-rename   GET,POST  operator        some-hospital
+operators:hospital-close    GET,POST  operator        some-hospital
+operators:hospital-open     GET,POST  operator        some-hospital
+operators:model-list        GET       operator        -
+operators:model-rollback    GET,POST  operator        -
+operators:model-detail      GET       operator        model
+operators:model-promote     GET,POST  operator        model
+operators:health            GET       operator        -
+operators:operator-list     GET       operator        -
+operators:operator-create   GET,POST  operator        -
+operators:operator-deactivate  GET,POST  operator     some-operator
+operators:operator-activate    GET,POST  operator     some-operator
 alive                       GET       public          -
 ready                       GET       public          -
 """
@@ -96,6 +112,9 @@ OBJECTS: dict[str, Callable[[HospitalA], dict]] = {
     "patient": lambda a: {"pk": a.case.patient_id},
     "case": lambda a: {"pk": a.case.pk},
     "image": lambda a: {"pk": a.case.pk, "key": a.case.images[0].key},
+    "some-hospital": lambda a: {"pk": a.hospital.pk},
+    "some-operator": lambda a: {"pk": make_user(is_operator=True).pk},
+    "model": lambda a: {"pk": make_model_record().pk},
 }
 
 # What a form must send before its door looks at whose object it is.

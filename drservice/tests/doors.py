@@ -45,6 +45,14 @@ class Row:
         """Whether the address names something that belongs to one hospital or one person."""
         return self.what not in ("-", "hospital") and self.who != "public"
 
+    def is_foreign_to(self, person: "Person") -> bool:
+        """Whether nothing that the address may name is there for somebody behind the door."""
+        if self.who == "operator":
+            return not person.is_operator
+        return self.personal or (
+            self.what != "-" and self.who != "public" and person.works_in != "A"
+        )
+
 
 @dataclass(frozen=True)
 class Person:
@@ -95,6 +103,7 @@ def everybody(two_hospitals: TwoHospitals) -> list[Person]:
     a, b = two_hospitals.a.hospital, two_hospitals.b.hospital
     roles = tuple(two_hospitals.a.people)
     newcomer = make_member(a, *roles, must_change_password=True)
+    new_operator = make_user(is_operator=True, must_change_password=True)
     deactivated = make_member(a, *roles)
     Membership.objects.filter(user=deactivated).update(is_active=False)
     without_roles = make_user()
@@ -103,6 +112,7 @@ def everybody(two_hospitals: TwoHospitals) -> list[Person]:
         Person("anonymous"),
         Person("stranger", two_hospitals.stranger),
         Person("operator", two_hospitals.operator),
+        Person("new operator", new_operator, must_change_password=True),
         Person("deactivated in A", deactivated),
         Person("without roles in A", without_roles, "A"),
         Person("newcomer in A", newcomer, "A", roles, must_change_password=True),
@@ -123,7 +133,7 @@ def expected(row: Row, method: str, person: Person) -> str:
         return refusal
     if method not in row.methods:
         return WRONG_METHOD
-    if row.personal or (row.what != "-" and row.who != "public" and person.works_in != "A"):
+    if row.is_foreign_to(person):
         return NOT_FOUND
     return _way_on(row, person)
 
@@ -145,7 +155,9 @@ def refusal_at_the_door(row: Row, person: Person) -> str:
     if row.who == "signed-in":
         return ""
     if row.who == "operator":
-        return "" if person.is_operator else NOT_FOUND
+        if not person.is_operator:
+            return NOT_FOUND
+        return TO_PASSWORD if person.must_change_password else ""
     if not person.works_in:
         return NOT_FOUND
     if row.who not in capabilities_of(person.roles):

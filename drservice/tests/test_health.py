@@ -34,16 +34,16 @@ def test_ready_says_so_part_by_part(client):
 
 @pytest.mark.django_db
 def test_ready_names_the_part_that_does_not_answer(client, settings, monkeypatch):
-    health._redis.cache_clear()
+    health.redis_client.cache_clear()
     settings.REDIS_URL = f"redis://:hush@{NOWHERE}/0"
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {"mongo": "ok", "redis": "not ok"}
-    health._redis.cache_clear()
+    health.redis_client.cache_clear()
 
     with MongoClient(NOWHERE, serverSelectionTimeoutMS=200) as nowhere:
         monkeypatch.setattr(health, "_ping_mongo", lambda: nowhere.admin.command("ping"))
         answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["mongo"] == "not ok"
-    health._redis.cache_clear()
+    health.redis_client.cache_clear()

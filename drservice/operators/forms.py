@@ -1,0 +1,85 @@
+"""What operators fill in. Whatever changes something asks for the reason."""
+
+from django import forms
+
+from accounts.models import Hospital, User
+from accounts.pages import form_helper
+
+MAX_REASON_CHARACTERS = 300
+MAX_EMAIL_CHARACTERS = User._meta.get_field("email").max_length
+
+
+class _TextField(forms.CharField):
+    """One line of text with single spaces."""
+
+    def to_python(self, value) -> str:
+        return " ".join(super().to_python(value).split())
+
+
+class ReasonForm(forms.Form):
+    """Confirm an act by saying why."""
+
+    reason = _TextField(
+        max_length=MAX_REASON_CHARACTERS,
+        label="Reason",
+        help_text="Kept with what you did. Name no patient.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": "Say why."},
+    )
+
+    def __init__(self, *args, button: str = "Save", **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.helper = form_helper(button)
+
+
+class HospitalRenameForm(ReasonForm):
+    name = _TextField(max_length=Hospital._meta.get_field("name").max_length)
+    field_order = ["name", "reason"]
+
+
+class ChampionForm(ReasonForm):
+    """Confirm a move of the champion, as seen at `revision`."""
+
+    revision = forms.IntegerField(min_value=0, widget=forms.HiddenInput)
+
+
+class HospitalCreateForm(forms.Form):
+    name = _TextField(
+        max_length=Hospital._meta.get_field("name").max_length,
+        label="Name of the hospital",
+        help_text="As its people will see it on every page.",
+    )
+    admin_name = _TextField(
+        max_length=User._meta.get_field("name").max_length,
+        label="Name of its first admin",
+        help_text="They add everybody else.",
+    )
+    admin_email = forms.EmailField(
+        max_length=MAX_EMAIL_CHARACTERS,
+        label="E-mail of its first admin",
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.helper = form_helper("Add hospital")
+
+    def clean_admin_email(self) -> str:
+        return self.cleaned_data["admin_email"].strip().lower()
+
+
+class OperatorCreateForm(forms.Form):
+    name = _TextField(max_length=User._meta.get_field("name").max_length)
+    email = forms.EmailField(
+        max_length=MAX_EMAIL_CHARACTERS,
+        label="E-mail",
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+        help_text="One that they use for nothing else here: an operator belongs to no hospital.",
+    )
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.helper = form_helper("Add operator")
+
+    def clean_email(self) -> str:
+        return self.cleaned_data["email"].strip().lower()

@@ -1,0 +1,22 @@
+from django.urls import path
+
+from drservice.operators.views import health, hospitals, models, people
+
+app_name = "operators"
+urlpatterns = [
+    path("", hospitals.hospital_list, name="hospital-list"),
+    path("hospitals/add/", hospitals.hospital_create, name="hospital-create"),
+    path("hospitals/<oid:pk>/", hospitals.hospital_detail, name="hospital-detail"),
+    path("hospitals/<oid:pk>/name/", hospitals.hospital_rename, name="hospital-rename"),
+    path("hospitals/<oid:pk>/close/", hospitals.hospital_close, name="hospital-close"),
+    path("hospitals/<oid:pk>/open/", hospitals.hospital_open, name="hospital-open"),
+    path("models/", models.model_list, name="model-list"),
+    path("models/roll-back/", models.model_rollback, name="model-rollback"),
+    path("models/<oid:pk>/", models.model_detail, name="model-detail"),
+    path("models/<oid:pk>/promote/", models.model_promote, name="model-promote"),
+    path("health/", health.health, name="health"),
+    path("people/", people.operator_list, name="operator-list"),
+    path("people/add/", people.operator_create, name="operator-create"),
+    path("people/<oid:pk>/deactivate/", people.operator_deactivate, name="operator-deactivate"),
+    path("people/<oid:pk>/activate/", people.operator_activate, name="operator-activate"),
+]
