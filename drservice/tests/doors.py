@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
@@ -191,12 +192,13 @@ class Knocker:
 
     def knock(self, person: Person, method: str, address: str, fields: dict | None = None):
         client = self._clients.setdefault(person.title, Client(**self._options))
-        if person.user is not None and not _has_session(client):
+        if person.user is not None and not _is_signed_in(client):
             client.force_login(person.user, backend=BACKEND)
         sent = (fields or {}) if method == "POST" else None
         return getattr(client, method.lower())(address, sent)
 
 
-def _has_session(client: Client) -> bool:
+def _is_signed_in(client: Client) -> bool:
+    # After signing out the session goes on, to say so on the next page.
     cookie = client.cookies.get(settings.SESSION_COOKIE_NAME)
-    return cookie is not None and cookie.value != ""
+    return cookie is not None and cookie.value != "" and SESSION_KEY in client.session
