@@ -3,18 +3,16 @@
 import time
 from contextlib import nullcontext
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 
+from accounts.announcements import access_announce
 from accounts.models import Membership
+from accounts.open_sessions import SESSION_BEGAN, SESSION_SEEN, chosen_membership, is_over
 from accounts.scoping import hospital_scope
 from accounts.selectors import memberships_of
 
-SESSION_HOSPITAL = "hospital_id"
-SESSION_BEGAN = "began_at_s"
-SESSION_SEEN = "seen_at_s"
 # The session is written at most this often to say that its owner is still there.
 SEEN_STEP_S = 60
 SIGNED_OUT = "You were signed out because nobody had used the page for a while."
@@ -22,15 +20,23 @@ NOT_SAVED = " What you sent just now was not saved: sign in and enter it again."
 
 
 class SessionLimitMiddleware:
-    """Sign people out who have not clicked for a while, and everybody after a day's work."""
+    """Sign people out who have not clicked for a while, and everybody after a day's work.
+
+    Whatever ended or changed hands in a request is announced: pages that are still open elsewhere
+    look again at once.
+    """
 
     def __init__(self, get_response) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.user.is_authenticated:
+        caller_pk = request.user.pk
+        if caller_pk is not None:
             _limit_session(request)
-        return self.get_response(request)
+        response = self.get_response(request)
+        if caller_pk is not None and request.user.pk != caller_pk:
+            access_announce(caller_pk)
+        return response
 
 
 class HospitalScopeMiddleware:
@@ -45,16 +51,16 @@ class HospitalScopeMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.memberships = _memberships(request)
-        request.membership = _chosen(request)
+        request.membership = chosen_membership(request.session, request.memberships)
         with _scope_for(request.membership):
             return self.get_response(request)
 
 
 def _limit_session(request: HttpRequest) -> None:
     now_s = int(time.time())
-    began_s = request.session.setdefault(SESSION_BEGAN, now_s)
+    request.session.setdefault(SESSION_BEGAN, now_s)
     seen_s = request.session.setdefault(SESSION_SEEN, now_s)
-    if now_s - seen_s > settings.SESSION_IDLE_S or now_s - began_s > settings.SESSION_COOKIE_AGE:
+    if is_over(request.session):
         logout(request)
         messages.info(request, SIGNED_OUT + (NOT_SAVED if request.method == "POST" else ""))
     elif now_s - seen_s > SEEN_STEP_S and _is_click(request):
@@ -73,12 +79,3 @@ def _scope_for(membership: Membership | None):
 
 def _memberships(request: HttpRequest) -> list[Membership]:
     return memberships_of(request.user) if request.user.is_authenticated else []
-
-
-def _chosen(request: HttpRequest) -> Membership | None:
-    """Return the membership that the person switched to, or else their oldest."""
-    chosen = request.session.get(SESSION_HOSPITAL) if request.memberships else None
-    for membership in request.memberships:
-        if str(membership.hospital_id) == chosen:
-            return membership
-    return request.memberships[0] if request.memberships else None

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django_mongodb_backend.transaction import atomic
 from pymongo.errors import PyMongoError
 
+from accounts.announcements import access_announce
 from accounts.models import Hospital, Membership, User
 from accounts.permissions import Role
 from accounts.selectors import active_admins, user_by_email
@@ -52,6 +53,8 @@ def hospital_set_active(*, hospital: Hospital, is_active: bool) -> Hospital:
     """Close a hospital to all its members, or open it again; its records stay as they are."""
     hospital.is_active = is_active
     hospital.save(update_fields=["is_active"])
+    for membership in Membership.objects.active().filter(hospital=hospital):
+        access_announce(membership.user_id)
     return hospital
 
 
@@ -65,6 +68,7 @@ def user_set_password(*, user: User, password: str) -> User:
     user.set_password(password)
     user.must_change_password = False
     user.save(update_fields=["password", "must_change_password"])
+    access_announce(user.pk)
     return user
 
 
@@ -74,6 +78,7 @@ def user_reset_password(*, user: User) -> str:
     user.set_password(password)
     user.must_change_password = True
     user.save(update_fields=["password", "must_change_password"])
+    access_announce(user.pk)
     return password
 
 
@@ -81,6 +86,7 @@ def user_end_sessions(*, user: User) -> User:
     """Sign a person out everywhere. Sessions they begin from now on count again."""
     User.objects.filter(pk=user.pk).update(sessions_version=F("sessions_version") + 1)
     user.refresh_from_db(fields=["sessions_version"])
+    access_announce(user.pk)
     return user
 
 
@@ -138,6 +144,7 @@ def _one_change_at_a_time(service: Callable) -> Callable:
                 with atomic():
                     _count_up(membership.hospital_id)
                     membership.refresh_from_db()
+                    access_announce(membership.user_id)
                     return service(membership=membership, **arguments)
             except DatabaseError as error:
                 if attempt + 1 == TRANSACTION_TRIES or not _may_try_again(error):

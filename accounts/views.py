@@ -9,9 +9,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import access_colleague, access_membership, member, signed_in
+from accounts.announcements import access_announce
 from accounts.forms import MemberCreateForm, MemberUpdateForm
-from accounts.middleware import SESSION_HOSPITAL
 from accounts.models import Membership
+from accounts.open_sessions import SESSION_HOSPITAL
 from accounts.pages import form_page, posted, require_form
 from accounts.permissions import Capability
 from accounts.selectors import member_list as members_of
@@ -49,6 +50,9 @@ def hospital_switch(request: HttpRequest) -> HttpResponse:
     if wanted not in {membership.hospital_id for membership in request.memberships}:
         raise Http404
     request.session[SESSION_HOSPITAL] = str(wanted)
+    # Saved before it is announced: what is open of the other hospital looks at once.
+    request.session.save()
+    access_announce(request.user.pk)
     return redirect("accounts:start")
 
 

@@ -2,7 +2,8 @@
 
 Redis only wakes the stream. What is sent is always read from the database, at once on connecting
 and then after every announcement and every few seconds; so nothing is missed while Redis is down
-or a page was away. Each look passes the door again: a deactivated member hears no more.
+or a page was away. Each look passes the door again, as the next request of the same session would:
+who was deactivated or signed out, or works in another hospital by now, hears no more.
 """
 
 import asyncio
@@ -22,10 +23,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from accounts.models import User
+from accounts.announcements import channel_of_person
+from accounts.open_sessions import membership_now
 from accounts.permissions import Capability
 from accounts.scoping import hospital_scope
-from accounts.selectors import memberships_of
 from workspace.events import channel_of
 from workspace.models import Case
 from workspace.selectors import case_versions
@@ -33,6 +34,8 @@ from workspace.selectors import case_versions
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 3
+# Nobody wakes a stream while Redis is away.
+LOOK_ALONE_EVERY_S = 1
 HEARTBEAT_S = 12
 CONNECT_TIMEOUT_S = 2
 PAUSE_AFTER_LOSS_S = 1
@@ -42,10 +45,17 @@ NEWEST = 50
 
 @dataclass(frozen=True)
 class Listener:
-    """Who listens, and in which hospital."""
+    """Who listens, by which session, and in which hospital."""
 
+    session_key: str
     user_pk: ObjectId
     hospital_id: ObjectId
+
+    def is_allowed(self) -> bool:
+        membership = membership_now(self.session_key, self.user_pk)
+        if membership is None or membership.hospital_id != self.hospital_id:
+            return False
+        return membership.can(Capability.SEE_RECORDS)
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,9 @@ async def _stream(
     listener: Listener, look: Callable[[], Look | None], concerns: dict, mark: object
 ) -> AsyncIterator[bytes]:
     yield f"retry: {RECONNECT_MS}\n\n".encode()
-    announcements = Announcements(channel_of(listener.hospital_id))
+    announcements = Announcements(
+        channel_of(listener.hospital_id), channel_of_person(listener.user_pk)
+    )
     spoke_at = time.monotonic()
     heard = False
     try:
@@ -95,6 +107,9 @@ async def _stream(
                 yield b": still here\n\n"
                 spoke_at = time.monotonic()
             heard = await announcements.wait_for(concerns, LOOK_EVERY_S)
+        if found is None:
+            # The page has to go: its reader may not see it any more.
+            yield _event("shut", {})
         # Tells the page not to connect again: finished, or the door is closed.
         yield _event("done", {})
     finally:
@@ -110,15 +125,10 @@ async def _through_the_door(listener: Listener, look: Callable[[], Look | None])
 
 
 def _look_if_allowed(listener: Listener, look: Callable[[], Look | None]) -> Look | None:
-    user = User.objects.filter(pk=listener.user_pk, is_active=True).first()
-    memberships = memberships_of(user) if user else []
-    for membership in memberships:
-        if membership.hospital_id != listener.hospital_id:
-            continue
-        if membership.can(Capability.SEE_RECORDS):
-            with hospital_scope(listener.hospital_id):
-                return look()
-    return None
+    if not listener.is_allowed():
+        return None
+    with hospital_scope(listener.hospital_id):
+        return look()
 
 
 def _look_at_case(case_pk: ObjectId) -> Look | None:
@@ -134,10 +144,11 @@ def _look_at_worklist() -> Look:
 
 
 class Announcements:
-    """What Redis announces on one channel, or silence while Redis is away."""
+    """What Redis announces of cases and of one person, or silence while Redis is away."""
 
-    def __init__(self, channel: str) -> None:
-        self._channel = channel
+    def __init__(self, cases: str, person: str) -> None:
+        self._cases = cases
+        self._person = person
         self._pubsub: redis.client.PubSub | None = None
 
     async def connect(self) -> None:
@@ -149,7 +160,7 @@ class Announcements:
         )
         pubsub = client.pubsub()
         try:
-            await pubsub.subscribe(self._channel)
+            await pubsub.subscribe(self._cases, self._person)
         except (RedisError, OSError) as error:
             log.warning("events_without_redis error=%s", type(error).__name__)
             await _close(pubsub, client)
@@ -159,7 +170,7 @@ class Announcements:
     async def wait_for(self, concerns: dict, timeout_s: float) -> bool:
         """Return True when something that concerns the listener is announced, False in time."""
         if self._pubsub is None:
-            await asyncio.sleep(timeout_s)
+            await asyncio.sleep(min(timeout_s, LOOK_ALONE_EVERY_S))
             await self.connect()
             return False
         try:
@@ -174,9 +185,14 @@ class Announcements:
     async def _hear(self, concerns: dict, deadline: float) -> bool:
         while (left_s := deadline - time.monotonic()) > 0:
             message = await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=left_s)
-            if message and concerns.items() <= json.loads(message["data"]).items():
+            if message and self._matters(message, concerns):
                 return True
         return False
+
+    def _matters(self, message: dict, concerns: dict) -> bool:
+        if message["channel"].decode() == self._person:
+            return True
+        return concerns.items() <= json.loads(message["data"]).items()
 
     async def close(self) -> None:
         if self._pubsub is not None:

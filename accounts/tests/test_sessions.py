@@ -6,8 +6,8 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from accounts.access import member, signed_in
-from accounts.middleware import SESSION_BEGAN, SESSION_SEEN
 from accounts.models import User
+from accounts.open_sessions import SESSION_BEGAN, SESSION_SEEN
 from accounts.permissions import Capability, Role
 from accounts.services import user_end_sessions
 from accounts.tests.factories import make_hospital, make_member, make_user
@@ -28,6 +28,7 @@ def clock(monkeypatch):
 
     clock = Clock()
     monkeypatch.setattr("accounts.middleware.time", clock)
+    monkeypatch.setattr("accounts.open_sessions.time", clock)
     return clock
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from kombu import pools
 
+from accounts import announcements
 from drservice.celery import app
 from drservice.embedded import start_redis
 from drservice.embedded.ports import reserve_port
 from drservice.embedded.redis_server import redis_url
 from drservice.testing.managed_process import ManagedProcess
 from inference import worker_status
-from workspace import events
 
 
 @pytest.fixture
@@ -90,5 +90,5 @@ def _forget_connections() -> None:
     pools.reset()
     app.amqp._producer_pool = None
     app._pool = None
-    events._redis.cache_clear()
+    announcements._redis.cache_clear()
     worker_status._redis.cache_clear()

@@ -24,8 +24,21 @@
     const source = new EventSource(url);
     sources.add(source);
     source.addEventListener("done", () => sources.delete(source));
+    // Signed out, shut out, or in another hospital by now: what the page shows must go.
+    source.addEventListener("shut", () => location.reload());
+    source.addEventListener("error", () => {
+      if (source.readyState === EventSource.CLOSED) reloadIfRefused();
+    });
     return source;
   };
+
+  // A page that was out of sight when the door closed has not heard of it; its stream is refused.
+  async function reloadIfRefused() {
+    const asked = { method: "HEAD", redirect: "manual", headers: { "X-Background": "1" } };
+    const answer = await fetch(location.href, asked).catch(() => null);
+    const refused = answer?.type === "opaqueredirect" || [403, 404].includes(answer?.status);
+    if (refused) location.reload();
+  }
 
   document.addEventListener("visibilitychange", () => {
     for (const source of [...sources]) {

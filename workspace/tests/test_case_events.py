@@ -14,13 +14,22 @@ import pytest
 import redis
 from django.test import Client
 
-from accounts.models import Membership
-from accounts.services import membership_deactivate
+from accounts import announcements
+from accounts.models import Membership, User
+from accounts.permissions import Role
+from accounts.services import (
+    hospital_set_active,
+    membership_create,
+    membership_deactivate,
+    membership_update,
+    user_end_sessions,
+    user_reset_password,
+)
+from accounts.tests.factories import make_member
 from drservice.embedded import start_redis
 from drservice.embedded.ports import free_port
 from drservice.testing.managed_process import ManagedProcess
-from workspace import events
-from workspace.case_events import LOOK_EVERY_S
+from workspace.case_events import LOOK_ALONE_EVERY_S, LOOK_EVERY_S, PAUSE_AFTER_LOSS_S
 from workspace.events import channel_of
 from workspace.models import Case
 from workspace.services import case_claim, case_complete
@@ -115,7 +124,9 @@ def web(process_environment, tmp_path: Path, monkeypatch) -> Iterator[Web]:
     servers = [start_redis(tmp_path / "redis")]
     url = servers[0].url
     port, redis_port = free_port(), int(url.rpartition(":")[2].partition("/")[0])
-    monkeypatch.setattr(events, "_redis", lambda: redis.Redis.from_url(url, socket_timeout=2))
+    monkeypatch.setattr(
+        announcements, "_redis", lambda: redis.Redis.from_url(url, socket_timeout=2)
+    )
 
     def restart() -> None:
         servers.append(start_redis(tmp_path / "redis", redis_port))
@@ -174,7 +185,7 @@ def test_open_pages_hear_of_every_change_within_a_second(web, two_hospitals, cli
     assert web.listeners(channel_of(hospital.pk)) == 0
 
 
-def test_events_survive_redis_and_end_with_the_membership(web, two_hospitals, client_of):
+def test_events_survive_redis(web, two_hospitals, client_of):
     client = client_of(two_hospitals.a.staff)
     case = make_queued_case(make_patient(two_hospitals.a.hospital))
     with web.open_page(client, f"/cases/{case.pk}/events/") as page:
@@ -193,10 +204,80 @@ def test_events_survive_redis_and_end_with_the_membership(web, two_hospitals, cl
         assert page.wait_for_state("graded", 5) - at < PUSHED_S
         page.wait_for_end(5)
 
-    unfinished = make_queued_case(make_patient(two_hospitals.a.hospital))
-    with web.open_page(client, f"/cases/{unfinished.pk}/events/") as page:
-        page.wait_for_state("queued", 5)
-        membership_deactivate(membership=Membership.objects.get(user=two_hospitals.a.staff))
-        case_claim(case_pk=str(unfinished.pk), worker="test")
-        page.wait_for_end(LOOKED_S)
-        assert [payload.get("state") for _, payload, _ in page.heard] == ["queued", None]
+
+def test_open_page_ends_within_a_second_of_losing_its_door(web, two_hospitals, client_of):
+    """Whatever ends a person's access ends what they have open, and only theirs."""
+    hospital = two_hospitals.a.hospital
+    case = make_queued_case(make_patient(hospital))
+    colleague = client_of(two_hospitals.a.staff)
+    slow = []
+    with web.open_page(colleague, f"/cases/{case.pk}/events/") as untouched:
+        for title, end in WAYS_TO_END.items():
+            user = make_member(hospital, Role.STAFF)
+            membership_create(user=user, hospital=two_hospitals.b.hospital, roles=[Role.STAFF])
+            client = client_of(user)
+            with (
+                web.open_page(client, f"/cases/{case.pk}/events/") as page,
+                web.open_page(client, "/cases/events/") as worklist,
+            ):
+                page.wait_for_state("queued", 5)
+                worklist.wait_for(lambda name, _: name == "cases", 5)
+                at = time.monotonic()
+                end(user, client, two_hospitals)
+                for stream in (page, worklist):
+                    took_s = stream.wait_for(lambda name, _: name == "shut", 10) - at
+                    stream.wait_for_end(5)
+                    if took_s > PUSHED_S:
+                        slow.append(f"{title}: {took_s:.1f} s")
+        assert [name for name, _, _ in untouched.heard] == ["case"]
+        assert not untouched.ended
+    assert not slow
+
+
+def _membership(user: User, two_hospitals) -> Membership:
+    return Membership.objects.get(user=user, hospital=two_hospitals.a.hospital)
+
+
+def _lose_role(user: User, client: Client, two_hospitals) -> None:
+    membership_update(
+        membership=_membership(user, two_hospitals), name="N", roles=[Role.HOSPITAL_ADMIN]
+    )
+
+
+def _switch(user: User, client: Client, two_hospitals) -> None:
+    to_b = {"hospital": str(two_hospitals.b.hospital.pk)}
+    assert client.post("/accounts/hospital/", to_b).status_code == 302
+
+
+WAYS_TO_END: dict[str, Callable] = {
+    "deactivated": lambda user, client, two: membership_deactivate(
+        membership=_membership(user, two)
+    ),
+    "role taken away": _lose_role,
+    "signed out": lambda user, client, two: client.post("/accounts/sign-out/"),
+    "signed out everywhere": lambda user, client, two: user_end_sessions(user=user),
+    "password reset": lambda user, client, two: user_reset_password(user=user),
+    "gone on in another hospital": _switch,
+}
+
+
+def test_open_page_ends_with_its_hospital(web, two_hospitals, client_of):
+    client = client_of(two_hospitals.a.staff)
+    with web.open_page(client, "/cases/events/") as page:
+        page.wait_for(lambda name, _: name == "cases", 5)
+        at = time.monotonic()
+        hospital_set_active(hospital=two_hospitals.a.hospital, is_active=False)
+        assert page.wait_for(lambda name, _: name == "shut", 10) - at < PUSHED_S
+
+
+def test_open_page_ends_without_redis_too(web, two_hospitals, client_of):
+    client = client_of(two_hospitals.a.staff)
+    membership = Membership.objects.get(user=two_hospitals.a.staff)
+    with web.open_page(client, "/cases/events/") as page:
+        page.wait_for(lambda name, _: name == "cases", 5)
+        web.stop_redis()
+        time.sleep(PAUSE_AFTER_LOSS_S + LOOK_ALONE_EVERY_S)
+        at = time.monotonic()
+        membership_deactivate(membership=membership)
+        ended = page.wait_for(lambda name, _: name == "shut", 10)
+        assert ended - at < LOOK_ALONE_EVERY_S + PUSHED_S

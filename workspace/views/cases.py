@@ -192,7 +192,8 @@ def worklist_events(request: HttpRequest) -> StreamingHttpResponse:
 
 
 def _listener(request: HttpRequest) -> Listener:
-    return Listener(request.user.pk, access_membership(request).hospital_id)
+    hospital_id = access_membership(request).hospital_id
+    return Listener(request.session.session_key, request.user.pk, hospital_id)
 
 
 def _event_response(stream) -> StreamingHttpResponse:
