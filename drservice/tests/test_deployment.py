@@ -76,6 +76,12 @@ def test_compose_mongo_is_a_current_replica_set_with_authentication(services):
         assert "mongodb://drservice:${MONGODB_PASSWORD" in address
 
 
+def test_compose_mongo_gives_the_service_its_own_database_alone(compose_text):
+    made = yaml.safe_load(compose_text)["configs"]["mongo-user"]["content"]
+    assert set(re.findall(r'role: "(\w+)"', made)) == {"readWrite", "dbAdmin"}
+    assert set(re.findall(r'db: "(\w+)"', made)) == {"drservice"}
+
+
 def test_compose_redis_keeps_an_append_only_file_and_asks_for_a_password(services):
     words = shlex.split(services["redis"]["command"][-1])
     assert words[words.index("--appendonly") + 1] == "yes"
@@ -115,7 +121,7 @@ def test_lock_is_part_of_the_larger_lock(part, whole):
     assert pins(part).items() <= pins(whole).items()
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "run", "dev"])
+@pytest.mark.parametrize("name", ["web", "worker", "training", "run", "dev"])
 def test_lock_has_a_hash_for_every_pin_and_names_no_package_host(name):
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     blocks = re.split(r"\n(?=[A-Za-z0-9])", text)

@@ -1,11 +1,16 @@
 """What every answer of the service has in common, whoever asks for whatever page."""
 
+import base64
 import json
 import logging
 import re
 from collections.abc import Iterator
 
 import pytest
+import redis
+from bson import ObjectId
+from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
@@ -13,9 +18,9 @@ from django.urls import reverse
 
 from accounts.models import Hospital, Membership, User
 from accounts.scoping import hospital_scope
-from accounts.tests.factories import PASSWORD, make_member
+from accounts.tests.factories import PASSWORD, make_member, make_user
 from drservice.testing.pages import body_without_token
-from drservice.tests.doors import ROWS, Knocker, Row, address_of
+from drservice.tests.doors import ROWS, Knocker, Row, address_of, every_url
 from workspace.models import Case, Patient
 from workspace.tests.factories import make_case, make_graded_case, make_patient
 from workspace.tests.pictures import upload
@@ -101,6 +106,41 @@ def policy_of(answer) -> dict[str, str]:
     told = answer.get("Content-Security-Policy", "")
     parts = [part.strip().partition(" ") for part in told.split(";")]
     return {name: value for name, _, value in parts}
+
+
+def test_every_answer_over_https_asks_for_https_next_time(settings, two_hospitals, client_of):
+    settings.SECURE_HSTS_SECONDS, settings.SECURE_HSTS_INCLUDE_SUBDOMAINS = 31536000, True
+    client = client_of(two_hospitals.a.staff)
+    for address in ("/accounts/sign-in/", "/cases/", "/no/such/page", "/healthz"):
+        told = client.get(address, secure=True)["Strict-Transport-Security"]
+        assert told == "max-age=31536000; includeSubDomains"
+
+
+def test_every_page_offers_to_sign_out(answers):
+    whole = {
+        title: answer.text
+        for title, answer in answers.items()
+        if title.startswith(("everything", "operator")) and _is_page(answer)
+    }
+    assert len(whole) > 10
+    assert [title for title, text in whole.items() if "/accounts/sign-out/" not in text] == []
+
+
+def _is_page(answer) -> bool:
+    is_html = not answer.streaming and "text/html" in answer.get("Content-Type", "")
+    return is_html and "<body" in answer.text
+
+
+def test_folders_of_static_files_are_not_listed():
+    for address in ("/static/", "/static/css/", "/static/css", "/static/../manage.py", "/media/"):
+        assert Client().get(address).status_code == 404
+
+
+def test_addresses_hold_ids_alone():
+    for name, pattern in every_url():
+        kinds = {type(converter).__name__ for converter in pattern.pattern.converters.values()}
+        # Ids, keys of photographs, and tokens of links that are good once.
+        assert kinds <= {"ObjectIdConverter", "SlugConverter"}, name
 
 
 def test_no_answer_lets_scripts_run_that_stand_in_pages(answers):
@@ -269,6 +309,47 @@ def test_password_fields_hide_the_entry_and_let_programs_fill_them(answers):
         assert not re.search(r"onpaste|readonly|maxlength=\"(?:\d|[1-5]\d)\"", field)
 
 
+def test_password_counts_letter_by_letter():
+    password = "  Capitals, spaces & " + "length " * 30
+    user = make_user(email="exact@example.org")
+    user.set_password(password)
+    user.save()
+    others = [password.strip(), password.lower(), password[:72], password + " ", password.title()]
+    for tried in others:
+        answer = Client().post(reverse("accounts:sign-in"), sign_in_fields(user, tried))
+        assert answer.status_code == 400
+    answer = Client().post(reverse("accounts:sign-in"), sign_in_fields(user, password))
+    assert answer.status_code == 302
+
+
+def sign_in_fields(user: User, password: str = PASSWORD) -> dict[str, str]:
+    return {"email": user.email, "password": password}
+
+
+def test_session_key_is_long_random_and_new_at_sign_in():
+    user, keys = make_user(), set()
+    for _ in range(3):
+        client = Client()
+        planted = client.session
+        planted["planted"] = True
+        planted.save()
+        client.post(reverse("accounts:sign-in"), sign_in_fields(user))
+        assert client.session.session_key != planted.session_key
+        assert not Session.objects.filter(pk=planted.session_key).exists()
+        keys |= {client.session.session_key, planted.session_key}
+    assert len(keys) == 6
+    assert all(re.fullmatch("[a-z0-9]{32}", key) for key in keys)
+
+
+def test_status_of_a_case_names_nobody(two_hospitals, client_of):
+    patient = make_patient(two_hospitals.a.hospital, name="Quillfeather", mrn="MARKED-4711")
+    case = make_graded_case(patient)
+    answer = client_of(two_hospitals.a.staff).get(reverse("workspace:case-status", args=[case.pk]))
+    assert {"case", "state", "outcome", "images"} <= answer.json().keys()
+    for mark in ("Quillfeather", "MARKED-4711", "1960", str(patient.pk), "hospital", "A nurse"):
+        assert mark not in answer.text
+
+
 def test_unexpected_error_shows_nothing_of_itself(two_hospitals, client_of, monkeypatch):
     def broken(**arguments):
         raise RuntimeError("the inner works of mongodb://inside")
@@ -337,6 +418,53 @@ def test_log_of_a_visit_names_nobody(two_hospitals, client_of, caplog, monkeypat
     assert "sign_in_failed" in written
     assert "runtimeerror" in written
     assert [mark for mark in MARKS if mark in written] == []
+
+
+def test_redis_holds_no_name(two_hospitals, client_of):
+    staff = client_of(two_hospitals.a.staff)
+    staff.post(reverse("workspace:patient-create"), MARKED)
+    with hospital_scope(two_hospitals.a.hospital.pk):
+        case = make_case(Patient.objects.get())
+    staff.post(reverse("workspace:case-details", args=[case.pk]), {"notes": "secret words"})
+    staff.post(reverse("workspace:case-submit", args=[case.pk]), {"notes": "secret words"})
+    staff.get(reverse("workspace:patient-list"), {"q": "quillfeather"})
+    Client().post(reverse("accounts:sign-in"), {"email": MARKED["email"], "password": "wrong"})
+    held = everything_in_redis().lower()
+    assert str(case.pk) in held
+    assert [mark for mark in MARKS if mark in held] == []
+
+
+def everything_in_redis() -> str:
+    """Return every key and value, as text: queues of hints, counts of failures, caches."""
+    server = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2)
+    read = {
+        b"string": server.get,
+        b"list": lambda key: server.lrange(key, 0, -1),
+        b"hash": server.hgetall,
+        b"set": server.smembers,
+        b"zset": lambda key: server.zrange(key, 0, -1),
+    }
+    values = [(key, read[server.type(key)](key)) for key in server.scan_iter()]
+    server.close()
+    held = repr(values)
+    # Celery wraps the arguments of a hint in base64.
+    wrapped = re.findall(r'"body": "([A-Za-z0-9+/=]+)"', held)
+    return held + "".join(base64.b64decode(text).decode() for text in wrapped)
+
+
+def test_refusals_are_in_the_log(two_hospitals, client_of, caplog):
+    caplog.set_level(logging.INFO)
+    user = two_hospitals.a.staff
+    Client().get("/", headers={"Host": "evil.example"})
+    Client(enforce_csrf_checks=True).post(reverse("accounts:sign-in"), sign_in_fields(user))
+    client_of(user).get(reverse("accounts:member-list"))
+    client_of(user).get(reverse("workspace:case-detail", args=[ObjectId()]))
+    for _ in range(10):
+        Client().post(reverse("accounts:sign-in"), sign_in_fields(user, "wrong"))
+    written = "\n".join(record.getMessage() for record in caplog.records)
+    for event in ("Invalid HTTP_HOST", "Forbidden (CSRF", "Forbidden (Permission denied)",
+                  "Not Found", "sign_in_failed", "sign_in_locked"):  # fmt: skip
+        assert event in written
 
 
 def test_refusals_of_foreign_hosts_and_broken_forms_are_the_same_for_everybody(people, insider):

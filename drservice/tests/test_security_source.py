@@ -174,6 +174,55 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
+def foreign_formats(code: str) -> list[int]:
+    """Return the lines where a text that isn't a constant of the code is a format."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("format", "format_map")
+        and not isinstance(node.func.value, ast.Constant)
+        and not ast.unparse(node.func.value).rpartition(".")[2].isupper()
+    ]
+
+
+# The words of its own table of causes.
+OWN_FORMATS = {"drservice/embedded/diagnosis.py"}
+
+
+def test_texts_are_formatted_by_constants_alone():
+    assert foreign_formats("told.format(user)")
+    assert not foreign_formats("TOLD.format(user)\n'{}'.format(user)")
+    found = {name_of(path) for path in code_files() if foreign_formats(path.read_text())}
+    assert found <= OWN_FORMATS
+
+
+def fixed_passwords(code: str) -> list[str]:
+    """Return the constants that a call in the code sets as somebody's password."""
+    calls = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call))
+    given = [
+        argument
+        for node in calls
+        for argument in [
+            *(keyword.value for keyword in node.keywords if "password" in (keyword.arg or "")),
+            *(node.args if getattr(node.func, "attr", "") == "set_password" else ()),
+        ]
+    ]
+    return [one.value for one in given if isinstance(one, ast.Constant) and _is_text(one)]
+
+
+def _is_text(node: ast.Constant) -> bool:
+    return isinstance(node.value, str) and node.value != ""
+
+
+def test_no_password_stands_in_the_code():
+    assert fixed_passwords("user_create(email=email, password='demo-demo')")
+    assert fixed_passwords("user.set_password('demo-demo')")
+    assert not fixed_passwords("user_create(password=secrets.token_urlsafe())")
+    assert not [name_of(path) for path in code_files() if fixed_passwords(path.read_text())]
+
+
 def test_every_connection_to_redis_has_a_time_out():
     calls = [
         (name_of(path), {keyword.arg for keyword in node.keywords})
