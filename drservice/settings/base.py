@@ -3,6 +3,7 @@
 from drservice.embedded import running_urls
 from drservice.settings import env
 from drservice.settings.celery import *  # noqa: F403
+from drservice.settings.mail import mail_settings
 from drservice.settings.master_keys import master_keys
 
 BASE_DIR = env.BASE_DIR
@@ -154,6 +155,12 @@ AXES_USERNAME_FORM_FIELD = "email"
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "accounts.sign_in.views.sign_in_locked"
 AXES_VERBOSE = False
+
+globals().update(mail_settings(env.read("EMAIL_URL"), VAR_DIR))
+DEFAULT_FROM_EMAIL = env.read("EMAIL_FROM")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+EMAIL_SUBJECT_PREFIX = ""
+INVITATION_DAYS = env.read("INVITATION_DAYS")
 
 # Signed out after so long without a click, and after so long in any case.
 SESSION_IDLE_S = 15 * 60

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from drservice.settings.mail import to_email_url
+
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 
 
@@ -78,6 +80,14 @@ VARIABLES = {
             "drservice.common.storage.GridFSStorage",
             "Django storage class for photographs and heatmaps",
         ),
+        Variable(
+            "EMAIL_URL",
+            to_email_url,
+            "",
+            "mail server, smtp:// or smtps://; also file: or console:; unset: no mail is sent",
+        ),
+        Variable("EMAIL_FROM", str, "DR Service <no-reply@localhost>", "sender of all mail"),
+        Variable("INVITATION_DAYS", to_positive, 7, "days until an invitation's link expires"),
         Variable("TIME_ZONE", str, "UTC", "time zone of pages and reports"),
         Variable("LOG_LEVEL", str, "INFO", "level of the project's own log events"),
         Variable("INFERENCE_DEVICE", str, "auto", "auto, cpu, torch-cpu or cuda"),
