@@ -13,11 +13,15 @@ from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 
+from accounts.audit.actions import Action
+from accounts.audit.errors import AuditUnavailable
+from accounts.audit.services import audited
 from workspace.case_parts import EyeImage, new_key
 from workspace.intake import Photograph, PhotographRefused, photograph_read
 from workspace.models import Case
 from workspace.schemas import Field, Laterality
 from workspace.services import CaseConflict
+from workspace.trail import image_facts, image_record
 
 MAX_IMAGES = 40
 ALREADY_THERE = "This very photograph is in the case already; it was not added twice."
@@ -88,25 +92,43 @@ def image_add(
 
 def image_label(*, case: Case, key: str, laterality: str, field: str) -> Case:
     """Say which eye and field a photograph shows. Raises CaseConflict once it is graded."""
-    labelled = Case.objects.label_image(
-        pk=case.pk, key=key, laterality=Laterality(laterality) if laterality else "", field=field
-    )
-    return _changed(labelled)
+    laterality = Laterality(laterality) if laterality else ""
+    return _image_label(case, key, laterality=laterality, field=field)
+
+
+@audited
+def _image_label(case: Case, key: str, **label: str) -> Case:
+    before = image_facts(_stored(case).image_by_key(key))
+    labelled = _changed(Case.objects.label_image(pk=case.pk, key=key, **label))
+    after = image_facts(labelled.image_by_key(key))
+    image_record(Action.CHANGE, labelled, key, before=before, after=after)
+    return labelled
 
 
 def image_remove(*, case: Case, key: str) -> Case:
     """Take out a photograph that was never graded, and its files. Raises CaseConflict."""
     image = case.image_by_key(key)
-    removed = _changed(Case.objects.remove_image(pk=case.pk, key=key))
-    if removed.image_by_key(key) is not None:
-        raise CaseConflict("A graded photograph stays in the case as evidence.")
+    removed = _image_remove(case, image)
     _files_delete(image)
+    return removed
+
+
+@audited
+def _image_remove(case: Case, image: EyeImage) -> Case:
+    removed = _changed(Case.objects.remove_image(pk=case.pk, key=image.key))
+    if removed.image_by_key(image.key) is not None:
+        raise CaseConflict("A graded photograph stays in the case as evidence.")
+    image_record(Action.DELETE, removed, image.key, before=image_facts(image))
     return removed
 
 
 def thumbnail_name(image: EyeImage) -> str:
     """Return the stored name of the small picture, which lies beside the displayed one."""
     return f"{image.display.rpartition('/')[0]}/thumbnail"
+
+
+def _stored(case: Case) -> Case:
+    return _changed(Case.objects.filter(pk=case.pk).first())
 
 
 def _changed(case: Case | None) -> Case:
@@ -157,7 +179,11 @@ def _image_store(case: Case, file: BinaryIO, photograph: Photograph) -> EyeImage
 
 def _image_record(case: Case, image: EyeImage) -> AddedImage:
     # An error here may come after the write: files stay, or the document would name none.
-    added = Case.objects.add_image(pk=case.pk, image=image)
+    try:
+        added = _image_insert(case, image)
+    except AuditUnavailable:
+        _files_delete(image)
+        raise
     if added is not None:
         return AddedImage(added, image)
     _files_delete(image)
@@ -166,6 +192,14 @@ def _image_record(case: Case, image: EyeImage) -> AddedImage:
     if known:
         return AddedImage(found, known, ALREADY_THERE)
     raise CaseConflict(NOT_EDITABLE)
+
+
+@audited
+def _image_insert(case: Case, image: EyeImage) -> Case | None:
+    added = Case.objects.add_image(pk=case.pk, image=image)
+    if added is not None:
+        image_record(Action.CREATE, added, image.key, after=image_facts(image))
+    return added
 
 
 @contextmanager

@@ -4,30 +4,37 @@ from bson import ObjectId
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
-from drservice.common.transactions import transactional
+from accounts.audit.actions import Action
+from accounts.audit.services import audited
 from workspace.models import Case, Patient
 from workspace.services import patient_copy
+from workspace.trail import patient_facts, patient_record
 
 MRN_TAKEN = "A patient with this record number is registered already."
 # What `Patient.clean` sets, whichever fields were corrected.
 CLEANED_FIELDS = ("mrn", "name", "search_text")
 
 
+@audited
 def patient_create(*, hospital_id: ObjectId, **fields) -> Patient:
     """Register a patient. Raises ValidationError, also when the record number is taken."""
-    return _patient_save(Patient(hospital_id=hospital_id, **fields))
+    patient = _patient_save(Patient(hospital_id=hospital_id, **fields))
+    patient_record(Action.CREATE, patient, after=patient_facts(patient))
+    return patient
 
 
-@transactional
+@audited
 def patient_update(*, patient: Patient, **fields) -> Patient:
     """Correct a patient and what their cases show of them, both or neither.
 
     Raises ValidationError, and then has changed nothing but the instance.
     """
+    before = patient_facts(Patient.objects.get(pk=patient.pk))
     for name, value in fields.items():
         setattr(patient, name, value)
     patient = _patient_save(patient, update_fields=[*fields, *CLEANED_FIELDS])
     Case.objects.refresh_patient_copy(patient_pk=patient.pk, patient_copy=patient_copy(patient))
+    patient_record(Action.CHANGE, patient, before=before, after=patient_facts(patient))
     return patient
 
 

@@ -13,6 +13,9 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 from pymongo.errors import PyMongoError
 
+from accounts.audit.actions import Action
+from accounts.audit.actors import acting_as
+from accounts.audit.services import audited
 from accounts.scoping import every_hospital, hospital_scope
 from drservice.celery import app
 from drservice.common.errors import ServiceFault
@@ -22,6 +25,7 @@ from workspace.events import case_announce
 from workspace.models import Case, Patient
 from workspace.schemas import CaseState, ImageResult, Laterality, case_outcome
 from workspace.selectors import case_draft_empty, cases_due
+from workspace.trail import case_record, grading_worker, outcome_facts
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,7 @@ class CaseIncomplete(ServiceFault):
     """The case lacks something that it needs before it can be graded."""
 
 
+@audited
 def case_create(*, patient: Patient, by: str, **details) -> Case:
     """Start a case for a patient. Post-state: DRAFT, without photographs."""
     case = Case(
@@ -53,6 +58,7 @@ def case_create(*, patient: Patient, by: str, **details) -> Case:
         **details,
     )
     case.save()
+    case_record(Action.CREATE, case, after={"state": case.state, **details})
     return case
 
 
@@ -74,11 +80,17 @@ def case_amend(*, case: Case, version: int | None, values: dict) -> Case:
     CaseConflict when somebody changed the case since then, or when it is not editable any more.
     """
     _require_editable(case)
-    amended = Case.objects.amend(
-        pk=case.pk, version=case.version if version is None else version, values=values
-    )
+    return _amend(case, case.version if version is None else version, values)
+
+
+@audited
+def _amend(case: Case, version: int, values: dict) -> Case:
+    found = Case.objects.filter(pk=case.pk).first()
+    amended = Case.objects.amend(pk=case.pk, version=version, values=values)
     if amended is None:
         raise CaseConflict(CHANGED_MEANWHILE)
+    before, after = ({name: getattr(one, name) for name in values} for one in (found, amended))
+    case_record(Action.CHANGE, amended, before=before, after=after)
     return amended
 
 
@@ -112,6 +124,16 @@ def case_submit(*, case: Case, by: str) -> Case:
         return case
     _require_editable(case)
     _require_complete(case)
+    submitted = _submit(case, by)
+    if submitted is None:
+        return _already_submitted(case)
+    hint_send(submitted)
+    case_announce(submitted)
+    return submitted
+
+
+@audited
+def _submit(case: Case, by: str) -> Case | None:
     now = timezone.now()
     submitted = Case.objects.submit(
         case=case,
@@ -121,11 +143,15 @@ def case_submit(*, case: Case, by: str) -> Case:
         due_at=now + hint_interval(0),
         max_attempts=settings.GRADING_MAX_ATTEMPTS,
     )
-    if submitted is None:
-        return _already_submitted(case)
-    hint_send(submitted)
-    case_announce(submitted)
+    if submitted is not None:
+        _step_record(Action.SUBMIT, case, submitted)
     return submitted
+
+
+def _step_record(action: Action, before: Case, after: Case, reason: str = "") -> None:
+    """Keep what a step has made of a case, with the transaction that took it."""
+    facts = (outcome_facts(before), outcome_facts(after))
+    case_record(action, after, before=facts[0], after=facts[1], reason=reason)
 
 
 def _with_rejected_replaced(case: Case, now: dt.datetime) -> list[EyeImage]:
@@ -150,10 +176,18 @@ def _already_submitted(case: Case) -> Case:
 
 def case_cancel(*, case: Case, by: str, reason: str) -> Case:
     """Take a case out before anything is graded. Raises CaseConflict when it is too late."""
-    cancelled = Case.objects.cancel(pk=case.pk, by=by, reason=reason)
+    cancelled = _cancel(case, by, reason)
     if cancelled is None:
         raise CaseConflict("This case can't be cancelled any more: its grading has begun.")
     case_announce(cancelled)
+    return cancelled
+
+
+@audited
+def _cancel(case: Case, by: str, reason: str) -> Case | None:
+    cancelled = Case.objects.cancel(pk=case.pk, by=by, reason=reason)
+    if cancelled is not None:
+        _step_record(Action.CANCEL, case, cancelled, reason)
     return cancelled
 
 
@@ -166,11 +200,19 @@ def case_end_retakes(*, case: Case, by: str, reason: str) -> Case:
     """
     if any(image.needs_grading for image in case.images):
         raise CaseConflict("There are new photographs. Submit them for grading, or remove them.")
-    outcome = _outcome(case, timezone.now(), retakes_left=0)
-    settled = Case.objects.settle(case=case, outcome=outcome, by=by, reason=reason)
+    settled = _settle(case, by, reason)
     if settled is None:
         raise CaseConflict(CHANGED_MEANWHILE)
     case_announce(settled)
+    return settled
+
+
+@audited
+def _settle(case: Case, by: str, reason: str) -> Case | None:
+    outcome = _outcome(case, timezone.now(), retakes_left=0)
+    settled = Case.objects.settle(case=case, outcome=outcome, by=by, reason=reason)
+    if settled is not None:
+        _step_record(Action.END_RETAKES, case, settled, reason)
     return settled
 
 
@@ -232,16 +274,28 @@ def case_complete(*, case: Case, results: list[ImageResult]) -> Case | None:
     missing = [image.key for image in case.current_images if image.grading is None]
     if missing:
         raise CaseIncomplete(f"{len(missing)} photographs of this case have no result.")
-    with hospital_scope(case.hospital_id):
-        completed = Case.objects.complete(
-            pk=case.pk,
-            attempt=case.attempt,
-            images=case.images,
-            outcome=_outcome(case, now, retakes_left=case.retakes_left),
-        )
+    outcome = _outcome(case, now, retakes_left=case.retakes_left)
+    with hospital_scope(case.hospital_id), acting_as(grading_worker(_worker_of(case))):
+        completed = _complete(case, outcome)
     if completed is not None:
         case_announce(completed)
     return completed
+
+
+@audited
+def _complete(case: Case, outcome: CaseOutcome) -> Case | None:
+    completed = Case.objects.complete(
+        pk=case.pk, attempt=case.attempt, images=case.images, outcome=outcome
+    )
+    if completed is not None:
+        _step_record(Action.GRADE, case, completed)
+    return completed
+
+
+def _worker_of(case: Case) -> str:
+    """Return which worker has claimed a case last."""
+    claims = [step.by for step in case.history if step.state == CaseState.GRADING]
+    return claims[-1] if claims else ""
 
 
 def case_release(*, case: Case, reason: str) -> Case | None:
@@ -252,7 +306,8 @@ def case_release(*, case: Case, reason: str) -> Case | None:
     """
     with hospital_scope(case.hospital_id):
         if case.attempt >= case.attempt_limit:
-            return _give_up(case, reason)
+            with acting_as(grading_worker(_worker_of(case))):
+                return _give_up(case, reason)
         return _release(case, reason)
 
 
@@ -303,6 +358,15 @@ def _release(case: Case, reason: str, *, seen_due_at: dt.datetime | None = None)
 
 
 def _give_up(case: Case, reason: str, *, seen_due_at: dt.datetime | None = None) -> Case | None:
+    failed = _fail(case, reason, seen_due_at)
+    if failed is not None:
+        log.error("case_given_up case=%s attempts=%s", case.pk, case.attempt)
+        case_announce(failed)
+    return failed
+
+
+@audited
+def _fail(case: Case, reason: str, seen_due_at: dt.datetime | None) -> Case | None:
     failed = Case.objects.give_up(
         pk=case.pk,
         attempt=case.attempt,
@@ -312,8 +376,7 @@ def _give_up(case: Case, reason: str, *, seen_due_at: dt.datetime | None = None)
         seen_due_at=seen_due_at,
     )
     if failed is not None:
-        log.error("case_given_up case=%s attempts=%s", case.pk, case.attempt)
-        case_announce(failed)
+        _step_record(Action.GIVE_UP, case, failed, reason)
     return failed
 
 

@@ -1,5 +1,6 @@
 """Write the audit trail: what is done without an event being kept is not done at all."""
 
+import datetime as dt
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TypeVar
 from bson import ObjectId
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, connection
+from django.utils import timezone
 from pymongo.errors import PyMongoError
 
 from accounts.audit import store
@@ -40,6 +42,8 @@ HEAD_ALTERED = "The audit trail's head was altered: run `manage.py verify_audit`
 # How long a thread lets others of its process append first. It may go on anyway: the database
 # decides, and a loser begins again.
 TURN_TIMEOUT_S = 5
+# How long an open page may look for news before its reader is kept as a viewer anew.
+SEEN_FOR = dt.timedelta(hours=1)
 
 _turns: dict[str, Lock] = {}
 
@@ -85,6 +89,34 @@ def audit_record(
         return _append(event)
 
     return _write(owner, append)
+
+
+def audit_view(
+    *,
+    subject_kind: str,
+    subject_id: object,
+    patient_id: ObjectId | None = None,
+    again: bool = False,
+) -> None:
+    """Keep that the actor is shown a record of the open scope; call it before showing anything.
+
+    `again` is what an open page says when it only looks for news. It is not believed: the event is
+    spared only while the trail has one of the same person and record that is younger than SEEN_FOR.
+    Raises AuditUnavailable.
+    """
+    if again and _seen_lately(str(subject_id)):
+        return
+    audit_record(
+        action=Action.VIEW, subject_kind=subject_kind, subject_id=subject_id, patient_id=patient_id
+    )
+
+
+def _seen_lately(subject_id: str) -> bool:
+    views = AuditEvent.objects.filter(
+        hospital_id=_owner_in_scope(), subject_id=subject_id, action=Action.VIEW
+    )
+    mine = views.filter(actor_id=str(current_actor().user_id or ""))
+    return mine.filter(at__gt=timezone.now() - SEEN_FOR).exists()
 
 
 def audited(service: Callable[..., Result]) -> Callable[..., Result]:

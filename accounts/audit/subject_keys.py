@@ -6,6 +6,7 @@ say of the patient can't be read again, in the database or in any copy of it mad
 
 import base64
 import os
+from collections.abc import Iterable
 
 from bson import ObjectId
 from django.utils import timezone
@@ -32,9 +33,22 @@ def subject_seal(text: str, *, patient_id: ObjectId, hospital_id: ObjectId) -> s
 
 def subject_unseal(sealed: str, *, patient_id: ObjectId, hospital_id: ObjectId) -> str:
     """Open what `subject_seal` sealed; UNREADABLE once the patient was erased."""
-    key = _key(patient_id, hospital_id)
-    material = _opened(key) if key else None
-    return UNREADABLE if material is None else opened_with(material, sealed.removeprefix(PREFIX))
+    return SubjectOpener(hospital_id, {patient_id}).opened(sealed, patient_id)
+
+
+class SubjectOpener:
+    """Opens what was sealed about several patients of a hospital, after one look for their keys."""
+
+    def __init__(self, hospital_id: ObjectId, patient_ids: Iterable[ObjectId]) -> None:
+        with hospital_scope(hospital_id):
+            found = SubjectKey.objects.filter(pk__in=list(patient_ids))
+            self._keys = {key.pk: _opened(key) for key in found}
+
+    def opened(self, sealed: str, patient_id: ObjectId) -> str:
+        material = self._keys.get(patient_id)
+        return (
+            UNREADABLE if material is None else opened_with(material, sealed.removeprefix(PREFIX))
+        )
 
 
 def subject_key_destroy(subject_id: ObjectId, *, hospital_id: ObjectId) -> None:

@@ -4,13 +4,16 @@ Loaded by drservice.testing.services once Django is set up, as it needs models.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from django.db import connection
 from django.test import AsyncClient, Client, TransactionTestCase
 from pymongo import WriteConcern
+from pymongo.errors import OperationFailure
 
+from accounts.audit import store
 from accounts.keys.key_ring import forget_keys
 from accounts.models import Hospital, User
 from accounts.permissions import Role
@@ -90,6 +93,23 @@ def async_client_of() -> Callable[[User], AsyncClient]:
         return client
 
     return signed_in
+
+
+@pytest.fixture
+def audit_refused() -> Callable:
+    """Return a context in which no event can be written to the audit trail, the rest can."""
+
+    @contextmanager
+    def refused() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store, "event_insert", _refuse_event)
+            yield
+
+    return refused
+
+
+def _refuse_event(event: dict) -> None:
+    raise OperationFailure("a test lets the audit trail refuse")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 from django.core.files.storage import default_storage
 from django.db import connection
+from django_mongodb_backend.base import DatabaseWrapper
 from pymongo.errors import AutoReconnect
 
 from accounts.scoping import hospital_scope
@@ -171,13 +172,13 @@ def test_rejected_photograph_stays_in_its_place_when_the_submit_is_refused(hospi
 
 def test_image_files_stay_when_nobody_knows_whether_the_document_names_them(hospital, monkeypatch):
     case = case_create(patient=make_patient(hospital), by="A nurse")
-    write = Case.objects.add_image
+    commit = DatabaseWrapper.commit_mongo
 
-    def write_and_lose_the_answer(**arguments):
-        write(**arguments)
+    def commit_and_lose_the_answer(database):
+        commit(database)
         raise AutoReconnect("the primary stepped down")
 
-    monkeypatch.setattr(Case.objects, "add_image", write_and_lose_the_answer)
+    monkeypatch.setattr(DatabaseWrapper, "commit_mongo", commit_and_lose_the_answer)
     with pytest.raises(AutoReconnect):
         add(case, picture_bytes())
 

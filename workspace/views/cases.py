@@ -20,6 +20,7 @@ from workspace.services import case_amend
 from workspace.services import case_cancel as cancel_case
 from workspace.services import case_end_retakes as end_retakes
 from workspace.services import case_submit as submit_case
+from workspace.trail import case_viewed
 from workspace.views.case_page import case_context, case_status
 from workspace.views.numbers import whole_number
 from workspace.views.pages import list_page
@@ -67,7 +68,9 @@ def case_list(request: HttpRequest) -> HttpResponse:
 @member(Capability.SEE_RECORDS)
 @require_safe
 def case_detail(request: HttpRequest, pk: ObjectId) -> HttpResponse:
-    return _case_page(request, access_case(request, pk))
+    case = access_case(request, pk)
+    case_viewed(case, again="X-Background" in request.headers)
+    return _case_page(request, case)
 
 
 def _case_page(request: HttpRequest, case: Case, status: int = 200, **more) -> HttpResponse:

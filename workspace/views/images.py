@@ -26,6 +26,7 @@ from workspace.image_services import image_remove as remove_image
 from workspace.intake import field_guess, laterality_guess
 from workspace.models import Case
 from workspace.schemas import Field, Laterality
+from workspace.trail import original_viewed
 from workspace.views.case_page import case_context
 
 log = logging.getLogger(__name__)
@@ -151,6 +152,7 @@ def _changed(request: HttpRequest, case: Case, refusal: str = "") -> HttpRespons
 def image_original(request: HttpRequest, pk: ObjectId, key: str) -> HttpResponse:
     """Hand out the original byte for byte, after checking that it still is the original."""
     case, image = access_image(request, pk, key)
+    original_viewed(case, key)
     content_type, suffix = CONTENT_TYPES[image.format]
     response = _stored(request, image.original, content_type, image.sha256)
     if response.status_code == 200 and _sha256(response.content) != image.sha256:

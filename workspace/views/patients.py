@@ -18,6 +18,7 @@ from workspace.patient_services import patient_update as update_patient
 from workspace.selectors import UNLISTED_CASE_FIELDS, cases_of_patient
 from workspace.selectors import patient_list as list_patients
 from workspace.services import case_start
+from workspace.trail import patient_viewed, patients_searched
 from workspace.views.pages import list_page
 
 MAX_SEARCH = 80
@@ -28,11 +29,10 @@ NEWEST_CASES = 50
 @require_safe
 def patient_list(request: HttpRequest) -> HttpResponse:
     search = request.GET.get("q", "").strip()[:MAX_SEARCH]
-    context = {
-        "section": "patients",
-        "search": search,
-        "page": list_page(request, partial(list_patients, search=search)),
-    }
+    page = list_page(request, partial(list_patients, search=search))
+    if search:
+        patients_searched(page.rows)
+    context = {"section": "patients", "search": search, "page": page}
     return render(request, "workspace/patient_list.html", context)
 
 
@@ -54,6 +54,8 @@ def patient_update(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     patient = access_patient(request, pk)
     # The form works on an instance of its own: a refused change must not show in the heading.
     form = PatientForm(request.POST or None, instance=access_patient(request, pk))
+    if request.method != "POST":
+        patient_viewed(patient)
     if _saved(form, lambda fields: update_patient(patient=patient, **fields)) is None:
         return _patient_form(request, form, patient)
     messages.success(request, "The changes are saved.")
@@ -81,6 +83,7 @@ def _patient_form(request: HttpRequest, form: PatientForm, patient) -> HttpRespo
 @require_safe
 def patient_detail(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     patient = access_patient(request, pk)
+    patient_viewed(patient)
     context = {
         "section": "patients",
         "patient": patient,
