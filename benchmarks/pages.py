@@ -75,6 +75,8 @@ def _fill(case_count: int, hospital_count: int):
 def _fill_hospital(hospital_id, case_count, case, patient, cases, patients) -> None:
     from bson import ObjectId
 
+    from accounts.scoping import hospital_scope
+
     generator = random.Random(str(hospital_id))
     day = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     made_patients, made_cases = [], []
@@ -82,12 +84,13 @@ def _fill_hospital(hospital_id, case_count, case, patient, cases, patients) -> N
         if number % 4 == 0:
             name = f"Patient {generator.randrange(10**6):06d}"
             mrn = f"R{number:06d}"
-            fresh = {"_id": ObjectId(), "hospital_id": hospital_id, "mrn": mrn, "name": name}
-            fresh["search_text"] = f"{name} {mrn}".casefold()
+            fresh = {"_id": ObjectId(), "hospital_id": hospital_id}
             fresh["created_at"] = day + dt.timedelta(minutes=number)
-            made_patients.append({**patient, **fresh})
+            with hospital_scope(hospital_id):
+                sealed, copied = _sealed(hospital_id, name, mrn)
+            made_patients.append({**patient, **fresh, **sealed})
         owner = made_patients[-1]
-        copy = {**case["patient_copy"], "mrn": owner["mrn"], "name": owner["name"]}
+        copy = {**case["patient_copy"], **copied}
         made_cases.append(
             {
                 **case,
@@ -102,6 +105,28 @@ def _fill_hospital(hospital_id, case_count, case, patient, cases, patients) -> N
         )
     patients.insert_many(made_patients)
     cases.insert_many(made_cases)
+
+
+def _sealed(hospital_id, name: str, mrn: str) -> tuple[dict, dict]:
+    """Return what a patient and the copy in their cases store of a name and a number."""
+    from django.db import connection
+
+    from workspace.case_parts import PatientCopy
+    from workspace.models import Patient
+    from workspace.patient_search import mrn_hash, search_hashes
+
+    def stored(model) -> dict:
+        values = {"name": name, "mrn": mrn}
+        return {
+            key: model._meta.get_field(key).get_db_prep_save(value, connection)
+            for key, value in values.items()
+        }
+
+    hashes = {
+        "mrn_hash": mrn_hash(mrn, hospital_id),
+        "search_hashes": search_hashes(name, mrn, hospital_id),
+    }
+    return {**stored(Patient), **hashes}, stored(PatientCopy)
 
 
 def _own_images(images: list[dict]) -> list[dict]:

@@ -7,6 +7,7 @@ from django.utils import timezone
 from django_mongodb_backend.fields import ArrayField, EmbeddedModelField
 from django_mongodb_backend.models import EmbeddedModel
 
+from accounts.keys.fields import SealedCharField
 from workspace.schemas import CaseState, Decision, Field, Laterality, Quality, Sex
 
 
@@ -17,8 +18,8 @@ def new_key() -> str:
 class PatientCopy(EmbeddedModel):
     """What a list of cases shows of the patient, copied so that the list needs no join."""
 
-    mrn = models.CharField(max_length=40)
-    name = models.CharField(max_length=120)
+    mrn = SealedCharField(max_length=40)
+    name = SealedCharField(max_length=120)
     birth_date = models.DateField()
     sex = models.CharField(max_length=1, choices=Sex.choices)
 

@@ -11,6 +11,7 @@ from accounts.selectors import hospital_by_name
 from accounts.services import hospital_create, membership_create, user_create
 from workspace.models import Patient
 from workspace.schemas import DiabetesType, Sex
+from workspace.selectors import patient_by_mrn
 
 HOSPITALS = {"north": "North Clinic (demo)", "south": "South Clinic (demo)"}
 OPERATOR_EMAIL = "operator@demo.example"
@@ -82,7 +83,7 @@ def _patients(hospital: Hospital, *, first: int) -> None:
     with hospital_scope(hospital.pk):
         for number in range(first, first + PATIENTS_PER_HOSPITAL):
             mrn = f"DEMO-{number + 1:04d}"
-            if not Patient.objects.filter(hospital=hospital, mrn=mrn).exists():
+            if patient_by_mrn(mrn) is None:
                 _patient(hospital, mrn, number)
 
 

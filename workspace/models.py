@@ -1,13 +1,17 @@
 """Patients and cases. One case is one document: its photographs, grades, outcome and history."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
-from django_mongodb_backend.fields import EmbeddedModelArrayField, EmbeddedModelField
+from django_mongodb_backend.fields import ArrayField, EmbeddedModelArrayField, EmbeddedModelField
 
-from accounts.scoping import TenantModel
+from accounts.keys.errors import KeyDestroyed
+from accounts.keys.fields import SealedCharField, SealedEmailField, SealedTextField
+from accounts.scoping import TenantModel, current_scope
 from workspace.case_parts import CaseOutcome, EyeImage, PatientCopy, StateChange
 from workspace.case_verbs import CANCELLABLE, CaseManager
 from workspace.newest import NewestManager
+from workspace.patient_search import HASH_LETTERS, mrn_hash, search_hashes
 from workspace.schemas import (
     CaseState,
     Decision,
@@ -24,10 +28,14 @@ MAX_TRIES = 3
 
 
 class Patient(TenantModel):
-    mrn = models.CharField("medical record number", max_length=40)
-    name = models.CharField(max_length=120)
-    # Name and number folded for search: lower case, single spaces.
-    search_text = models.CharField(max_length=200, editable=False)
+    mrn = SealedCharField("medical record number", max_length=40)
+    # Stands in for the sealed number where two must be compared.
+    mrn_hash = models.CharField(max_length=22, editable=False)
+    name = SealedCharField(max_length=120)
+    # Stand in for name and number where they are searched: see workspace.patient_search.
+    search_hashes = ArrayField(
+        models.CharField(max_length=HASH_LETTERS), default=list, editable=False
+    )
     birth_date = models.DateField("date of birth")
     sex = models.CharField(max_length=1, choices=Sex.choices, default=Sex.UNKNOWN)
     diabetes_type = models.CharField(
@@ -36,8 +44,8 @@ class Patient(TenantModel):
     diabetes_since_year = models.PositiveIntegerField(
         "year of diagnosis", null=True, blank=True, help_text="Leave empty when not known."
     )
-    phone = models.CharField(max_length=30, blank=True)
-    email = models.EmailField("e-mail", blank=True)
+    phone = SealedCharField(max_length=30, blank=True)
+    email = SealedEmailField("e-mail", blank=True)
     consent_messages = models.BooleanField("agrees to messages (SMS, e-mail)", default=False)
     consent_training = models.BooleanField(
         "agrees that photographs help to improve the grading", default=False
@@ -49,13 +57,15 @@ class Patient(TenantModel):
     class Meta(TenantModel.Meta):
         constraints = [
             models.UniqueConstraint(
-                fields=["hospital", "mrn"],
-                name="patient_mrn_once_per_hospital",
+                fields=["hospital", "mrn_hash"],
+                name="patient_mrn_hash_once_per_hospital",
                 violation_error_message="A patient with this record number is registered already.",
             )
         ]
         indexes = [
-            models.Index(fields=["hospital", "search_text"], name="patient_hospital_search"),
+            models.Index(
+                fields=["hospital", "search_hashes", "-created_at"], name="patient_search_newest"
+            ),
             models.Index(fields=["hospital", "-created_at"], name="patient_hospital_newest"),
         ]
 
@@ -66,7 +76,15 @@ class Patient(TenantModel):
         super().clean()
         self.mrn = " ".join(self.mrn.split())
         self.name = " ".join(self.name.split())
-        self.search_text = f"{self.name} {self.mrn}".casefold()
+        self._hash_what_is_sealed()
+
+    def _hash_what_is_sealed(self) -> None:
+        hospital_id = self.hospital_id or current_scope("Patient").hospital_id
+        try:
+            self.mrn_hash = mrn_hash(self.mrn, hospital_id)
+            self.search_hashes = search_hashes(self.name, self.mrn, hospital_id)
+        except KeyDestroyed as fault:
+            raise ValidationError(fault.message) from fault
 
 
 class Case(TenantModel):
@@ -89,7 +107,7 @@ class Case(TenantModel):
         "eye that can't be photographed", max_length=2, choices=Laterality.choices, blank=True
     )
     absent_eye_reason = models.CharField("reason", max_length=200, blank=True)
-    notes = models.TextField(max_length=2000, blank=True)
+    notes = SealedTextField(max_length=2000, blank=True)
 
     # How often the clinic has submitted photographs: after MAX_TRIES ungradable means refer.
     tries = models.IntegerField(default=0)

@@ -33,6 +33,11 @@ class NewestManager(ScopedManager):
         )
         return [self._instance(stored, fields) for stored in found]
 
+    def count_up_to(self, limit: int, where: dict) -> int:
+        """Return how many documents match a MongoDB filter, counting no further than `limit`."""
+        narrowed = current_scope(self.model.__name__).narrow(where)
+        return self._collection().count_documents(narrowed, limit=limit, session=connection.session)
+
     def _collection(self):
         return connection.get_collection(self.model._meta.db_table)
 

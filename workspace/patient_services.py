@@ -12,7 +12,7 @@ from workspace.trail import patient_facts, patient_record
 
 MRN_TAKEN = "A patient with this record number is registered already."
 # What `Patient.clean` sets, whichever fields were corrected.
-CLEANED_FIELDS = ("mrn", "name", "search_text")
+CLEANED_FIELDS = ("mrn", "mrn_hash", "name", "search_hashes")
 
 
 @audited

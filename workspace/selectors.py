@@ -1,15 +1,19 @@
 """Read patients and cases. Every query stays inside the open hospital scope."""
 
 import datetime as dt
-import re
 
 from bson import ObjectId
 from django.db.models import QuerySet
 
+from accounts.keys.errors import KeyDestroyed
+from accounts.scoping import current_scope
 from workspace.models import Case, Patient
+from workspace.patient_search import mrn_hash, query_hashes
 from workspace.schemas import CaseState, Decision
 
 SWEEP_LIMIT = 500
+# So many patients with a word are many; a search counts no further.
+COMMON_WORD = 1000
 
 # What the worklist can be narrowed to: a word of its own for each question that staff ask it.
 CASE_FILTERS = {
@@ -26,11 +30,42 @@ UNLISTED_CASE_FIELDS = ("images", "history", "notes")
 
 
 def patient_list(*, search: str = "", start: int, count: int) -> list[Patient]:
-    """Return some of the hospital's patients, newest first; `search` is part of name or number."""
-    # MongoDB refuses a NUL in a pattern; no name holds one.
-    folded = " ".join(search.replace("\0", " ").casefold().split())
-    where = {"search_text": {"$regex": re.escape(folded)}} if folded else {}
-    return Patient.objects.newest(where=where, start=start, count=count)
+    """Return some of the hospital's patients, newest first.
+
+    Each word of `search` begins a word of name or number. Nobody is found once the hospital's key
+    has been destroyed.
+    """
+    if not search.split():
+        return Patient.objects.newest(where={}, start=start, count=count)
+    try:
+        hashes = query_hashes(search, _hospital_id())
+    except KeyDestroyed:
+        return []
+    return Patient.objects.newest(where=_carrying(hashes), start=start, count=count)
+
+
+def _carrying(hashes: list[str]) -> dict:
+    """Return a filter for the patients that carry every hash, found by the rarest of them.
+
+    Left to itself MongoDB walks along the first. It can't use an index for `$expr`, by design here.
+    """
+    if len(hashes) == 1:
+        return {"search_hashes": hashes[0]}
+    rarest, *others = sorted(hashes, key=_carriers)
+    return {"search_hashes": rarest, "$expr": {"$setIsSubset": [others, "$search_hashes"]}}
+
+
+def _carriers(one: str) -> int:
+    return Patient.objects.count_up_to(COMMON_WORD, {"search_hashes": one})
+
+
+def patient_by_mrn(mrn: str) -> Patient | None:
+    """Return the open hospital's patient of a record number, or None. Raises KeyDestroyed."""
+    return Patient.objects.filter(mrn_hash=mrn_hash(mrn, _hospital_id())).first()
+
+
+def _hospital_id() -> ObjectId:
+    return current_scope("Patient").hospital_id
 
 
 def case_list(*, state: str = "", start: int, count: int) -> list[Case]:

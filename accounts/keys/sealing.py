@@ -53,9 +53,9 @@ def unseal(sealed: str, *, purpose: str = "") -> str:
 
 def seal_bytes(secret: bytes, *, hospital_id: ObjectId, purpose: str = "") -> bytes:
     """Return bytes sealed with the hospital's current key. Raises KeyDestroyed."""
+    ring = sealing_ring(hospital_id)
     if secret == UNREADABLE.encode():
         raise UnreadableRefused
-    ring = sealing_ring(hospital_id)
     head = HEAD.pack(FORMAT, hospital_id.binary, ring.version)
     return _encrypted(ring.ciphers[ring.version], head, secret, purpose)
 

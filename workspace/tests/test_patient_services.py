@@ -11,6 +11,7 @@ from accounts.scoping import hospital_scope
 from accounts.tests.factories import make_hospital
 from workspace.models import Case, Patient
 from workspace.patient_services import patient_create, patient_update
+from workspace.selectors import patient_by_mrn, patient_list
 from workspace.services import case_create
 from workspace.tests.factories import make_patient
 
@@ -56,7 +57,8 @@ def test_patient_update_reaches_the_cases_of_this_patient_alone():
         copy = Case.objects.get(pk=case.pk).patient_copy
         assert (copy.name, copy.mrn) == ("Corrected Name", "N-2")
         assert Case.objects.get(pk=other.pk).patient_copy.name == bystander.name
-        assert Patient.objects.get(pk=patient.pk).search_text == "corrected name n-2"
+        assert patient_by_mrn("n-2").pk == patient.pk
+        assert patient_list(search="corr", start=0, count=2) == [patient]
         with pytest.raises(ValidationError) as refusal:
             patient_update(patient=patient, mrn=bystander.mrn)
         assert "registered already" in str(refusal.value)

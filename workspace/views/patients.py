@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access import access_membership, member
 from accounts.permissions import Capability
+from drservice.common.errors import ServiceFault
 from workspace.access import access_patient
 from workspace.forms import PatientForm
 from workspace.patient_services import patient_create as create_patient
@@ -71,6 +72,9 @@ def _saved(form: PatientForm, save):
     except ValidationError as error:
         form.add_error(None, error)
         return None
+    except ServiceFault as fault:
+        form.add_error(None, fault.message)
+        return None
 
 
 def _patient_form(request: HttpRequest, form: PatientForm, patient) -> HttpResponse:
@@ -100,4 +104,9 @@ def case_create(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     if request.method != "POST":
         context = {"section": "patients", "patient": patient}
         return render(request, "workspace/case_create.html", context)
-    return redirect("workspace:case-detail", case_start(patient=patient, by=request.user.name).pk)
+    try:
+        case = case_start(patient=patient, by=request.user.name)
+    except ServiceFault as fault:
+        messages.error(request, fault.message)
+        return redirect("workspace:patient-detail", patient.pk)
+    return redirect("workspace:case-detail", case.pk)
