@@ -116,8 +116,15 @@ def _refuse_non_members(request: HttpRequest, access: Access) -> HttpResponse | 
         return _to_sign_in(request)
     if not access_membership(request).can(access.capability):
         raise PermissionDenied(f"Your role can't {access.capability.label}.")
+    return still_to_do(request)
+
+
+def still_to_do(request: HttpRequest) -> HttpResponse | None:
+    """Lead to what a person has to do before they see anything of a hospital, or return None."""
     if request.user.must_change_password:
         return redirect("accounts:password-change")
+    if getattr(request, "must_add_factor", False):
+        return redirect("mfa_index")
     return None
 
 

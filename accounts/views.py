@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.access import access_colleague, access_membership, member, signed_in
+from accounts.access import access_colleague, access_membership, member, signed_in, still_to_do
 from accounts.announcements import access_announce
 from accounts.forms import MemberCreateForm, MemberUpdateForm
 from accounts.models import Membership
@@ -31,8 +31,9 @@ PEOPLE = "people"
 @require_safe
 def start(request: HttpRequest) -> HttpResponse:
     """Lead a person to the first page of their work, or say what they can do without a hospital."""
-    if request.user.must_change_password:
-        return redirect("accounts:password-change")
+    unfinished = still_to_do(request)
+    if unfinished:
+        return unfinished
     if request.user.is_operator:
         return redirect("operators:hospital-list")
     if request.membership is None:

@@ -9,5 +9,6 @@ urlpatterns = [
     path("readyz", health.ready, name="ready"),
     path("accounts/", include("accounts.urls")),
     path("operators/", include("drservice.operators.urls")),
+    path("accounts/", include("accounts.sign_in.urls")),
     path("", include("workspace.urls")),
 ]

@@ -1,13 +1,38 @@
-"""Forms for signing in and for choosing a password."""
+"""Forms for signing in and for what protects an account."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from allauth.account.forms import ReauthenticateForm, ResetPasswordForm, ResetPasswordKeyForm
+from allauth.core.internal.cryptokit import normalize_user_code
+from allauth.core.internal.ratelimit import cache_lock
+from allauth.mfa.base.forms import AuthenticateForm
+from allauth.mfa.base.forms import ReauthenticateForm as CodeAgainForm
+from allauth.mfa.totp.forms import ActivateTOTPForm
+from allauth.mfa.webauthn.forms import AddWebAuthnForm, EditWebAuthnForm
 from django import forms
 from django.contrib.auth.forms import PasswordChangeForm as DjangoPasswordChangeForm
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
+from django.utils.crypto import salted_hmac
 
+from accounts.models import User
 from accounts.pages import form_helper
+from accounts.sign_in.adapters import AccountAdapter
 
 MAX_PASSWORD_CHARACTERS = 256
+MAX_CODE_CHARACTERS = 32
+MAX_PASSKEY_NAME = 60
+# Longer than any code of an app is taken: 30 s, and one step to either side.
+CODE_USED_S = 120
+
+CODE_FIELD = {
+    "autocomplete": "one-time-code",
+    "inputmode": "numeric",
+    "autofocus": True,
+    "maxlength": MAX_CODE_CHARACTERS,
+}
 
 
 class SignInForm(forms.Form):
@@ -49,3 +74,111 @@ class PasswordChangeForm(DjangoPasswordChangeForm):
         if password == self.data.get("old_password"):
             raise ValidationError("This is the password you have. Choose another one.")
         return password
+
+
+class _Code(forms.Form):
+    """A code from an app or from the list of recovery codes, which lets in once only.
+
+    allauth checks it and counts wrong ones. Here one person's codes are checked one after the
+    other, so that two requests at the same instant can't both use one, and a code that was used
+    stays used for as long as it would be right.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["code"]
+        field.widget.attrs = dict(CODE_FIELD)
+        field.validators.append(MaxLengthValidator(MAX_CODE_CHARACTERS))
+        field.help_text = "Six digits from your app, or one of your recovery codes."
+
+    def clean_code(self) -> str:
+        with _one_code_at_a_time(self.user):
+            code = super().clean_code()
+            if not cache.add(_used_key(self.user, code), 1, timeout=CODE_USED_S):
+                raise ValidationError(AccountAdapter.error_messages["incorrect_code"])
+            return code
+
+
+class SecondFactorForm(_Code, AuthenticateForm):
+    pass
+
+
+class SecondFactorAgainForm(_Code, CodeAgainForm):
+    pass
+
+
+class AppAddForm(ActivateTOTPForm):
+    """Take the first code of an app that has just learned its secret."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["code"]
+        field.label = "Code"
+        field.help_text = "The six digits that the app shows now."
+        field.widget.attrs = {**CODE_FIELD, "autofocus": False}
+
+    def clean_code(self) -> str:
+        code = super().clean_code()
+        cache.set(_used_key(self.user, code), 1, timeout=CODE_USED_S)
+        return code
+
+
+class PasskeyAddForm(AddWebAuthnForm):
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        name = self.fields["name"]
+        name.validators.append(MaxLengthValidator(MAX_PASSKEY_NAME))
+        name.widget.attrs = {"maxlength": MAX_PASSKEY_NAME, "autocomplete": "off"}
+        name.help_text = "By which you know it again, for instance the device that it is on."
+        alone = self.fields["passwordless"]
+        alone.label = "Sign in with it alone, without the password"
+        alone.initial = True
+        alone.help_text = "The device then checks that it is you: a finger, a face or a PIN."
+
+
+class PasskeyRenameForm(EditWebAuthnForm):
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        name = self.fields["name"]
+        name.validators.append(MaxLengthValidator(MAX_PASSKEY_NAME))
+        name.widget.attrs = {"maxlength": MAX_PASSKEY_NAME, "autocomplete": "off"}
+
+
+class PasswordAgainForm(ReauthenticateForm):
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["password"]
+        field.validators.append(MaxLengthValidator(MAX_PASSWORD_CHARACTERS))
+        field.help_text = ""
+        field.widget.attrs = {"autocomplete": "current-password", "autofocus": True}
+
+
+class PasswordResetAskForm(ResetPasswordForm):
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["email"]
+        field.label = "E-mail"
+        field.widget.attrs = {"autocomplete": "username", "autofocus": True}
+
+
+class PasswordResetForm(ResetPasswordKeyForm):
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password1"].label = "New password"
+        self.fields["password2"].label = "New password, once more"
+        for field in self.fields.values():
+            field.validators.append(MaxLengthValidator(MAX_PASSWORD_CHARACTERS))
+            field.widget.attrs = {"autocomplete": "new-password"}
+
+
+@contextmanager
+def _one_code_at_a_time(user: User) -> Iterator[None]:
+    with cache_lock(f"second-factor:{user.pk}") as locked:
+        if not locked:
+            raise ValidationError(AccountAdapter.error_messages["rate_limited"])
+        yield
+
+
+def _used_key(user: User, code: str) -> str:
+    mark = salted_hmac("accounts.sign_in.code", normalize_user_code(code)).hexdigest()
+    return f"second-factor-used:{user.pk}:{mark}"

@@ -1,3 +1,7 @@
+from allauth.account.apps import AccountConfig
+from allauth.mfa.apps import MFAConfig
+from allauth.socialaccount.apps import SocialAccountConfig
+from allauth.usersessions.apps import UserSessionsConfig
 from axes.apps import AppConfig as AxesConfig
 from django.apps import AppConfig
 from django.contrib.auth.apps import AuthConfig
@@ -26,4 +30,20 @@ class MongoContentTypesConfig(ContentTypesConfig):
 
 
 class MongoAxesConfig(AxesConfig):
+    default_auto_field = OBJECT_ID_FIELD
+
+
+class MongoAccountConfig(AccountConfig):
+    default_auto_field = OBJECT_ID_FIELD
+
+
+class MongoMFAConfig(MFAConfig):
+    default_auto_field = OBJECT_ID_FIELD
+
+
+class MongoSocialAccountConfig(SocialAccountConfig):
+    default_auto_field = OBJECT_ID_FIELD
+
+
+class MongoUserSessionsConfig(UserSessionsConfig):
     default_auto_field = OBJECT_ID_FIELD

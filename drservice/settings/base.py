@@ -5,6 +5,7 @@ from drservice.settings import env
 from drservice.settings.celery import *  # noqa: F403
 from drservice.settings.mail import mail_settings
 from drservice.settings.master_keys import master_keys
+from drservice.settings.sign_in import *  # noqa: F403
 
 BASE_DIR = env.BASE_DIR
 VAR_DIR = env.read("VAR_DIR")
@@ -32,6 +33,11 @@ INSTALLED_APPS = [
     "django.forms",
     "django_mongodb_backend",
     "drservice.common.apps.MongoAxesConfig",
+    "drservice.common.apps.MongoAccountConfig",
+    "drservice.common.apps.MongoMFAConfig",
+    "drservice.common.apps.MongoSocialAccountConfig",
+    "drservice.common.apps.MongoUserSessionsConfig",
+    "allauth.socialaccount.providers.openid_connect",
     "crispy_forms",
     "crispy_bootstrap5",
     "csp",
@@ -53,6 +59,9 @@ MIDDLEWARE = [
     "accounts.middleware.SessionLimitMiddleware",
     "accounts.middleware.HospitalScopeMiddleware",
     "accounts.audit.middleware.AuditMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "accounts.sign_in.middleware.SessionListMiddleware",
+    "accounts.sign_in.middleware.SecondFactorMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -106,9 +115,13 @@ DATABASE_ROUTERS = ["django_mongodb_backend.routers.MongoRouter"]
 DEFAULT_AUTO_FIELD = "django_mongodb_backend.fields.ObjectIdAutoField"
 # Contrib apps ship migrations for integer keys; ours are the same tables with ObjectIds.
 MIGRATION_MODULES = {
+    "account": "drservice.common.mongo_migrations.account",
     "axes": "drservice.common.mongo_migrations.axes",
     "auth": "drservice.common.mongo_migrations.auth",
     "contenttypes": "drservice.common.mongo_migrations.contenttypes",
+    "mfa": "drservice.common.mongo_migrations.mfa",
+    "socialaccount": "drservice.common.mongo_migrations.socialaccount",
+    "usersessions": "drservice.common.mongo_migrations.usersessions",
 }
 
 CACHES = {
@@ -135,12 +148,16 @@ AUTHENTICATION_BACKENDS = [
 ]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("name", "email")},
+    },
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
         "OPTIONS": {"min_length": 10},
     },
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "accounts.sign_in.passwords.DressedUpPasswordValidator"},
+    {"NAME": "accounts.sign_in.passwords.NamesInPasswordValidator"},
 ]
 LOGIN_URL = "accounts:sign-in"
 LOGIN_REDIRECT_URL = "accounts:start"
@@ -153,7 +170,7 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_USERNAME_FORM_FIELD = "email"
 AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_CALLABLE = "accounts.sign_in.views.sign_in_locked"
+AXES_LOCKOUT_CALLABLE = "accounts.sign_in.views.entrance.sign_in_locked"
 AXES_VERBOSE = False
 
 globals().update(mail_settings(env.read("EMAIL_URL"), VAR_DIR))
@@ -165,6 +182,7 @@ INVITATION_DAYS = env.read("INVITATION_DAYS")
 # Signed out after so long without a click, and after so long in any case.
 SESSION_IDLE_S = 15 * 60
 SESSION_COOKIE_AGE = 12 * 3600
+SESSION_SERIALIZER = "drservice.common.sessions.SessionSerializer"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True

@@ -88,6 +88,12 @@ VARIABLES = {
         ),
         Variable("EMAIL_FROM", str, "DR Service <no-reply@localhost>", "sender of all mail"),
         Variable("INVITATION_DAYS", to_positive, 7, "days until an invitation's link expires"),
+        Variable(
+            "MFA_FOR_OPERATORS",
+            to_bool,
+            True,
+            "platform operators need a second factor; never asked for in the demo",
+        ),
         Variable("TIME_ZONE", str, "UTC", "time zone of pages and reports"),
         Variable("LOG_LEVEL", str, "INFO", "level of the project's own log events"),
         Variable("INFERENCE_DEVICE", str, "auto", "auto, cpu, torch-cpu or cuda"),

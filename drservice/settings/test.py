@@ -1,7 +1,9 @@
 """Tests: real services on the ports that the test plugin chose, cheap password hashing."""
 
+import re
+
 from drservice.settings.base import *  # noqa: F403
-from drservice.settings.base import DATABASES, STORAGES
+from drservice.settings.base import ACCOUNT_RATE_LIMITS, DATABASES, STORAGES
 
 SECRET_KEY = "only-for-tests-" + "x" * 50
 MASTER_KEYS = ["only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz"]
@@ -15,3 +17,11 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = True
+MFA_FOR_OPERATORS = False
+# All tests come from one address: what is counted by address is tested with limits of its own.
+ACCOUNT_RATE_LIMITS = {
+    action: re.sub(r"\d+/(\w+)/ip", r"100000/\1/ip", rates)
+    for action, rates in ACCOUNT_RATE_LIMITS.items()
+}
+MFA_RATE_LIMITS = {"webauthn_login": "100000/m/ip"}
+MAIL_IN_BACKGROUND = False

@@ -21,6 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from bson import ObjectId
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
@@ -40,12 +42,33 @@ accounts:start              GET       signed-in       -
 accounts:sign-in            GET,POST  public          -
 accounts:sign-out           POST      signed-in       -
 accounts:password-change    GET,POST  signed-in       -
+accounts:session-list       GET       signed-in       -
+accounts:session-close      POST      signed-in       ~session
+accounts:session-close-others  POST   signed-in       -
 accounts:hospital-switch    POST      signed-in       hospital
 accounts:member-list        GET       manage_people   -
 accounts:member-create      GET,POST  manage_people   -
 accounts:member-update      GET,POST  manage_people   membership
 accounts:member-deactivate  POST      manage_people   membership
 accounts:member-activate    POST      manage_people   membership
+account_login               GET,POST  public          -
+mfa_authenticate            GET,POST  public          -
+mfa_login_webauthn          GET,POST  public          -
+account_reauthenticate      GET,POST  signed-in       -
+mfa_reauthenticate          GET,POST  signed-in       -
+mfa_reauthenticate_webauthn  GET,POST  signed-in      -
+mfa_index                   GET       signed-in       -
+mfa_activate_totp           GET,POST  signed-in       -
+mfa_deactivate_totp         GET,POST  signed-in       -
+mfa_view_recovery_codes     GET       signed-in       -
+mfa_generate_recovery_codes  GET,POST  signed-in      -
+mfa_add_webauthn            GET,POST  signed-in       -
+mfa_edit_webauthn           GET,POST  signed-in       ~passkey
+mfa_remove_webauthn         GET,POST  signed-in       ~passkey
+account_reset_password      GET,POST  public          -
+account_reset_password_done  GET      public          -
+account_reset_password_from_key  GET,POST  public     reset
+account_reset_password_from_key_done  GET  public     -
 workspace:home              GET       signed-in       -
 workspace:patient-list      GET       see_records     -
 workspace:patient-create    GET,POST  edit_patients   -
@@ -115,6 +138,9 @@ OBJECTS: dict[str, Callable[[HospitalA], dict]] = {
     "some-hospital": lambda a: {"pk": a.hospital.pk},
     "some-operator": lambda a: {"pk": make_user(is_operator=True).pk},
     "model": lambda a: {"pk": make_model_record().pk},
+    "session": lambda a: {"pk": session_of_nobody_here().pk},
+    "passkey": lambda a: {"pk": passkey_of_nobody_here().pk},
+    "reset": lambda a: {"uidb36": str(a.colleague.user_id), "key": "no-such-token"},
 }
 
 # What a form must send before its door looks at whose object it is.
@@ -125,6 +151,8 @@ POSTED: dict[str, Callable[[HospitalA], dict]] = {
 # Two doors let in and then lead to where others are sent who may not enter.
 LEADS_TO_SIGN_IN = {"accounts:sign-out"}
 LEADS_TO_PASSWORD = {"accounts:start"}
+# What stands between a password and its second factor is for nobody who has not begun to sign in.
+LEADS_THE_ANONYMOUS_TO_SIGN_IN = {"mfa_authenticate", "mfa_login_webauthn"}
 
 
 def missing(arguments: dict) -> dict:
@@ -136,6 +164,17 @@ def _never_was(value):
     if isinstance(value, ObjectId):
         return ObjectId()
     return hashlib.sha256(str(value).encode()).hexdigest()[: len(str(value))]
+
+
+def session_of_nobody_here() -> UserSession:
+    """Return a session of somebody who isn't among the people that walk."""
+    return UserSession.objects.create(user=make_user(), ip="192.0.2.1", session_key=str(ObjectId()))
+
+
+def passkey_of_nobody_here() -> Authenticator:
+    """Return a passkey of somebody who isn't among the people that walk."""
+    kind = Authenticator.Type.WEBAUTHN
+    return Authenticator.objects.create(user=make_user(), type=kind, data={"name": "A passkey"})
 
 
 def graded_case_with_files(patient) -> Case:

@@ -142,6 +142,8 @@ def expected(row: Row, method: str, person: Person) -> str:
 def _way_on(row: Row, person: Person) -> str:
     if row.name in door_table.LEADS_TO_SIGN_IN:
         return TO_SIGN_IN
+    if person.user is None and row.name in door_table.LEADS_THE_ANONYMOUS_TO_SIGN_IN:
+        return TO_SIGN_IN
     if row.name in door_table.LEADS_TO_PASSWORD and person.must_change_password:
         return TO_PASSWORD
     return LETS_IN

@@ -2,20 +2,23 @@
 
 import logging
 
+from allauth.account.internal.flows.login import perform_password_login
+from allauth.account.models import Login
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import authenticate, login, logout, update_session_auth_hash
+from django.contrib.auth import authenticate, logout, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
-from redis.exceptions import RedisError
 
 from accounts.access import public, signed_in
+from accounts.models import User
 from accounts.pages import form_page, posted, require_form
 from accounts.services import user_set_password
+from accounts.sign_in.doors import paused_without_redis
 from accounts.sign_in.forms import PasswordChangeForm, SignInForm
 
 log = logging.getLogger(__name__)
@@ -28,6 +31,7 @@ WRONG_CREDENTIALS = (
 
 @public
 @require_form
+@paused_without_redis
 @sensitive_post_parameters("password")
 @never_cache
 def sign_in(request: HttpRequest) -> HttpResponse:
@@ -36,12 +40,10 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return redirect(_destination(request))
     form = SignInForm(posted(request))
     if form.is_valid():
-        try:
-            if _let_in(request, form.cleaned_data):
-                return redirect(_destination(request))
-        except RedisError:
-            # Without the count of failures nobody gets in: guessing must never be free.
-            return render(request, "accounts/sign_in_paused.html", status=503)
+        user = authenticate(request, **form.cleaned_data)
+        if user is not None:
+            return _go_on(request, user)
+        log.info("sign_in_failed address=%s", request.META.get("REMOTE_ADDR"))
         form.add_error(None, WRONG_CREDENTIALS)
     context = {"form": form, "next": _safe_next(request)}
     return render(request, "accounts/sign_in.html", context, status=400 if form.errors else 200)
@@ -80,13 +82,10 @@ def password_change(request: HttpRequest) -> HttpResponse:
     return form_page(request, "accounts/password_change.html", form)
 
 
-def _let_in(request: HttpRequest, credentials: dict) -> bool:
-    user = authenticate(request, **credentials)
-    if user is None:
-        log.info("sign_in_failed address=%s", request.META.get("REMOTE_ADDR"))
-        return False
-    login(request, user)
-    return True
+def _go_on(request: HttpRequest, user: User) -> HttpResponse:
+    """Let a person in whose password was right, or ask for their second factor first."""
+    login = Login(user=user, redirect_url=_destination(request))
+    return perform_password_login(request, {}, login)
 
 
 def _destination(request: HttpRequest) -> str:

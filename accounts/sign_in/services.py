@@ -1,0 +1,67 @@
+"""Change what protects an account and where it is signed in, and send mail about it."""
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.core.mail import EmailMessage
+
+from accounts.models import User
+
+log = logging.getLogger(__name__)
+
+# Mail goes out beside the answer: how long a mail server takes must not tell whom it was for.
+_post = ThreadPoolExecutor(max_workers=2, thread_name_prefix="mail")
+
+
+def is_recent(records: list[dict]) -> bool:
+    """Tell whether one of a session's proofs of identity is minutes old at most."""
+    since_s = time.time() - settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
+    return any(record["at"] > since_s for record in records)
+
+
+def session_end(*, session: UserSession) -> None:
+    """Sign one browser out: its next request finds no session."""
+    session.end()
+
+
+def sessions_end(*, user: User, except_key: str = "") -> int:
+    """Sign a person out everywhere, but for the session with the key `except_key`.
+
+    Returns how many sessions that were.
+    """
+    sessions = UserSession.objects.filter(user_id=user.pk).exclude(session_key=except_key)
+    ended = list(sessions)
+    for session in ended:
+        session.end()
+    return len(ended)
+
+
+def second_factors_remove(*, user: User) -> int:
+    """Take away everything that a person lost with their telephone; ends their sessions.
+
+    Returns how many things that were. They sign in with their password again, and are led to set
+    up a new second factor where one is asked for.
+    """
+    removed, _ = Authenticator.objects.filter(user_id=user.pk).delete()
+    sessions_end(user=user)
+    return removed
+
+
+def mail_send(message: EmailMessage) -> None:
+    """Send a mail, later unless settings say at once. What goes wrong is logged, not raised."""
+    if settings.MAIL_IN_BACKGROUND:
+        _post.submit(_send, message)
+    else:
+        _send(message)
+
+
+def _send(message: EmailMessage) -> None:
+    try:
+        message.send()
+    except Exception:  # noqa: BLE001
+        # A mail server may fail in many ways; the change that the mail tells of has been made.
+        log.exception("mail_failed")
