@@ -7,7 +7,8 @@ says the same of a chain in a test, in the database, or in a dump.
 import datetime as dt
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from bson import ObjectId
@@ -35,6 +36,8 @@ PLATFORM = "platform"
 # What the first event of a chain has in place of a previous hash.
 NOTHING_BEFORE = ""
 
+PLACE = re.compile(r"[0-9]{1,18}:[0-9a-f]{64}")
+
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
@@ -57,6 +60,28 @@ class Verdict:
     events: int
     hash: str
     fault: Fault | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a chain, as people keep it: the number of an event and its hash."""
+
+    seq: int
+    hash: str
+
+    @classmethod
+    def read(cls, text: str) -> "Place":
+        """Return the place that `str` has written. Raises ValueError for anything else."""
+        number, _, digest = text.strip().partition(":")
+        if not PLACE.fullmatch(text.strip()):
+            raise ValueError(f"{text!r} is no head: it looks like 1234:, then 64 hex digits.")
+        return cls(int(number), digest)
+
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.hash}"
+
+
+BEGINNING = Place(0, NOTHING_BEFORE)
 
 
 def chain_name(hospital_id: ObjectId | None) -> str:
@@ -91,31 +116,36 @@ def head_holds(head: Mapping, key: bytes) -> bool:
 
 def chain_verify(
     events: Iterable[Mapping],
-    head: Mapping | None,
+    head: Callable[[], Mapping | None],
     *,
     hospital_id: ObjectId | None,
     key: bytes,
     kept: Iterable[str] = (),
+    since: Place = BEGINNING,
 ) -> Verdict:
     """Walk a chain in its order and stop at the first fault; holds one event at a time.
 
-    `kept` are hashes that were noted outside the database: each must be the hash of an event.
+    `head` is asked for once the events are through. `kept` are hashes that were noted outside the
+    database: each must be the hash of an event. `since` is where an earlier walk has ended;
+    `events` then go on after it.
     """
-    walk = _Walk(hospital_id, key, set(kept))
+    walk = _Walk(hospital_id, key, set(kept), since)
     for event in events:
         fault = walk.fault_of(event)
         if fault is not None:
             return Verdict(walk.seq, walk.hash, fault)
         walk.step(event)
-    return Verdict(walk.seq, walk.hash, _fault_at_the_end(walk, head))
+    return Verdict(walk.seq, walk.hash, _fault_at_the_end(walk, head()))
 
 
 class _Walk:
     """How far a verification has come: the place and the hash of the last event that held."""
 
-    def __init__(self, hospital_id: ObjectId | None, key: bytes, kept: set[str]) -> None:
-        self.hospital_id, self.key, self.kept = hospital_id, key, kept
-        self.seq, self.hash = 0, NOTHING_BEFORE
+    def __init__(
+        self, hospital_id: ObjectId | None, key: bytes, kept: set[str], since: Place
+    ) -> None:
+        self.hospital_id, self.key, self.kept = hospital_id, key, kept - {since.hash}
+        self.seq, self.hash = since.seq, since.hash
 
     def step(self, event: Mapping) -> None:
         self.seq, self.hash = event["seq"], event["hash"]

@@ -193,12 +193,13 @@ def _append(event: dict) -> AuditEvent:
     event["_id"] = event_name(event["hospital_id"], event["seq"])
     event["hash"] = event_hash(event, key)
     # The head first: of two at once one fails here, before it has written an event.
-    store.head_move(_head_at(event, key))
+    store.head_move(head_at(event, key))
     store.event_insert(event)
     return AuditEvent(**{("id" if name == "_id" else name): value for name, value in event.items()})
 
 
-def _head_at(event: dict, key: bytes) -> dict:
+def head_at(event: dict, key: bytes) -> dict:
+    """Return the head of a chain that ends with this event."""
     head = {
         "_id": chain_name(event["hospital_id"]),
         "hospital_id": event["hospital_id"],

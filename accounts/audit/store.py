@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from bson import CodecOptions, ObjectId
 from bson.codec_options import DatetimeConversion
 from django.db import connection
-from pymongo import ASCENDING
+from pymongo import ASCENDING, DESCENDING
 
 from accounts.audit.chain import chain_name
 from accounts.audit.models import AuditEvent, AuditHead
@@ -32,10 +32,17 @@ def head_move(head: dict) -> None:
     _heads().replace_one(_place(head["hospital_id"]), head, upsert=True, session=connection.session)
 
 
-def events_in_order(hospital_id: ObjectId | None) -> Iterator[dict]:
-    """Read a whole chain, oldest first, a batch at a time."""
-    found = _events().find({"hospital_id": hospital_id}, session=connection.session)
+def events_in_order(hospital_id: ObjectId | None, *, after: int = 0) -> Iterator[dict]:
+    """Read a chain, oldest first, a batch at a time; whole, or what follows a number."""
+    # Whole without a condition: a number that was made into something else must be found too.
+    behind = {"seq": {"$gt": after}} if after else {}
+    found = _events().find({"hospital_id": hospital_id, **behind}, session=connection.session)
     return found.sort("seq", ASCENDING).batch_size(BATCH)
+
+
+def event_last(hospital_id: ObjectId | None) -> dict | None:
+    """Return the event with the highest number, whatever the head says."""
+    return _events().find_one({"hospital_id": hospital_id}, sort=[("seq", DESCENDING)])
 
 
 def chains() -> list[ObjectId | None]:

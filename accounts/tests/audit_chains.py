@@ -1,6 +1,7 @@
 """Chains for tests: in memory, exactly as they lie in the database."""
 
 import datetime as dt
+from collections.abc import Iterator
 
 from bson import ObjectId
 
@@ -18,18 +19,23 @@ BEGAN = dt.datetime(2026, 1, 1)  # noqa: DTZ001 - as the database gives it
 
 def make_chain(length: int, hospital_id: ObjectId | None, key: bytes = KEY) -> tuple[list, dict]:
     """Return the documents of a chain and its head."""
-    events, previous = [], NOTHING_BEFORE
-    for seq in range(1, length + 1):
-        event = _event(seq, hospital_id, previous)
-        event["hash"] = previous = event_hash(event, key)
-        events.append(event)
+    events = list(make_events(length, hospital_id, key))
     head = {
         "_id": chain_name(hospital_id),
         "hospital_id": hospital_id,
         "seq": length,
-        "hash": previous,
+        "hash": events[-1]["hash"],
     }
     return events, {**head, "mac": head_mac(head, key)}
+
+
+def make_events(length: int, hospital_id: ObjectId | None, key: bytes) -> Iterator[dict]:
+    """Give the events of a chain one by one."""
+    previous = NOTHING_BEFORE
+    for seq in range(1, length + 1):
+        event = _event(seq, hospital_id, previous)
+        event["hash"] = previous = event_hash(event, key)
+        yield event
 
 
 def _event(seq: int, hospital_id: ObjectId | None, previous: str) -> dict:
@@ -44,7 +50,8 @@ def _event(seq: int, hospital_id: ObjectId | None, previous: str) -> dict:
         "patient_id": ObjectId() if seq % 3 else None,
         "actor_kind": "person",
         "actor_id": str(ObjectId()),
-        "who": f"sealed {seq}",
-        "details": f"sealed {seq}" if seq % 2 else "",
+        # As long as a sealed name and address, and a sealed change of a few fields.
+        "who": f"hospital:{seq:0>120}",
+        "details": f"subject:{seq:0>200}" if seq % 2 else "",
         "previous": previous,
     }

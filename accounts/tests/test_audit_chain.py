@@ -7,7 +7,7 @@ import random
 import pytest
 from bson import ObjectId
 
-from accounts.audit.chain import HASHED_FIELDS, chain_verify, head_mac
+from accounts.audit.chain import HASHED_FIELDS, Place, chain_verify, head_mac
 from accounts.tests.audit_chains import KEY, make_chain
 
 HOSPITAL = ObjectId()
@@ -22,7 +22,7 @@ def chain() -> tuple[list, dict]:
 
 
 def verdict(events, head, **options):
-    return chain_verify(events, head, hospital_id=HOSPITAL, key=KEY, **options)
+    return chain_verify(events, lambda: head, hospital_id=HOSPITAL, key=KEY, **options)
 
 
 def edit(events: list, dice: random.Random) -> int:
@@ -161,3 +161,20 @@ def head_of_first(events: list, count: int) -> dict:
         "hash": last["hash"],
     }
     return {**head, "mac": head_mac(head, KEY)}
+
+
+def test_walk_can_go_on_from_where_an_earlier_one_ended(chain):
+    events, head = chain
+    tenth = Place(10, events[9]["hash"])
+    found = verdict(events[10:], head, since=tenth)
+    assert (found.events, found.fault) == (LENGTH, None)
+    assert verdict(events[11:], head, since=tenth).fault.seq == 11
+    assert verdict(events[10:], head, since=Place(10, "0" * 64)).fault.seq == 11
+
+
+def test_place_is_written_and_read_back():
+    place = Place(12, "ab" * 32)
+    assert Place.read(f" {place}\n") == place
+    for wrong in ("", "12", ":", f"x:{'ab' * 32}", f"12:{'ab' * 31}", f"12:{'AB' * 32}"):
+        with pytest.raises(ValueError, match="is no head"):
+            Place.read(wrong)

@@ -10,13 +10,13 @@ from pymongo.errors import OperationFailure
 from accounts.audit import store
 from accounts.audit.actions import Action
 from accounts.audit.actors import Actor, ActorKind, acting_as
-from accounts.audit.chain import PLATFORM, chain_verify
+from accounts.audit.chain import PLATFORM
 from accounts.audit.errors import AppendOnly, AuditUnavailable
 from accounts.audit.models import AuditEvent, AuditHead, SubjectKey
 from accounts.audit.sealing import unseal_for
 from accounts.audit.services import audit_record, audited
 from accounts.audit.subject_keys import subject_key_destroy, subject_unseal
-from accounts.keys.sealing import audit_key
+from accounts.audit.verification import chain_check
 from accounts.models import Hospital
 from accounts.scoping import every_hospital, hospital_scope
 from accounts.tests.factories import make_hospital
@@ -37,12 +37,7 @@ def record(hospital: Hospital, **fields) -> AuditEvent:
 
 
 def verified(hospital_id: ObjectId | None):
-    return chain_verify(
-        store.events_in_order(hospital_id),
-        store.head_read(hospital_id),
-        hospital_id=hospital_id,
-        key=audit_key(),
-    )
+    return chain_check(hospital_id)
 
 
 def count_of(hospital: Hospital) -> int:
