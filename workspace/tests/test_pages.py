@@ -3,15 +3,18 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.test import Client
 from django.urls import reverse
 
 from accounts.scoping import hospital_scope
+from accounts.tests.factories import make_member
 from workspace.models import Case, Patient
 from workspace.schemas import CaseState
 from workspace.selectors import CASE_FILTERS
@@ -26,6 +29,7 @@ from workspace.tests.factories import (
 from workspace.tests.pictures import picture_bytes, upload
 from workspace.views.case_page import PATIENCE, SLOW, case_progress
 from workspace.views.cases import FILTER_LABELS
+from workspace.views.images import UPLOADS
 from workspace.views.pages import PAGE_SIZE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -194,6 +198,25 @@ def test_photographs_come_back_as_they_went_in_or_not_at_all(two_hospitals, clie
     assert b"altered" not in altered.content
     default_storage.delete(image.original)
     assert client.get(url("image-original", case.pk, key)).status_code == 404
+
+
+def test_photographs_come_no_faster_than_a_person_takes_them(two_hospitals, client_of, monkeypatch):
+    cache.clear()
+    monkeypatch.setattr("workspace.views.images.UPLOADS", replace(UPLOADS, most=3))
+    staff, colleague = two_hospitals.a.staff, make_member(two_hospitals.a.hospital, "staff")
+    case = make_case(make_patient(two_hospitals.a.hospital), lateralities=())
+    add, as_json = url("case-image-add", case.pk), {"Accept": "application/json"}
+
+    def sent(person) -> list[str]:
+        files = [upload(f"{number}_OD.jpg") for number in range(2)]
+        answer = client_of(person).post(add, {"files": files}, headers=as_json)
+        return [result.get("code", "added") for result in answer.json()["results"]]
+
+    assert sent(staff) == ["added", "added"]
+    assert sent(staff) == ["added", "too_often"]
+    assert sent(staff) == ["too_often", "too_often"]
+    assert sent(colleague) == ["added", "added"]
+    assert len(only(Case, two_hospitals.a.hospital).images) == 5
 
 
 def test_another_hospital_sees_that_nothing_exists(two_hospitals, client_of):

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.access import NOT_FOUND, member
 from accounts.permissions import Capability
 from drservice.common.errors import ServiceFault
+from drservice.common.rate_limits import RateLimit
 from workspace.access import access_case, access_image
 from workspace.case_parts import EyeImage
 from workspace.forms import ImageLabelForm
@@ -31,6 +32,13 @@ from workspace.views.case_page import case_context
 
 log = logging.getLogger(__name__)
 
+# Five a second for ten minutes: a folder that is brought over stays below, a runaway program not.
+UPLOADS = RateLimit(
+    name="uploads",
+    most=3000,
+    window_s=600,
+    refusal="More photographs came than one person can take. Wait ten minutes, then add this one.",
+)
 REFUSED_EMPTY = {"name": "", "status": "refused", "message": "Choose at least one photograph."}
 CONTENT_TYPES = {
     "JPEG": ("image/jpeg", "jpg"),
@@ -60,6 +68,7 @@ def _add(request: HttpRequest, case: Case, file: UploadedFile) -> dict:
     laterality = request.POST.get("laterality") or laterality_guess(file.name)
     field = request.POST.get("field") or field_guess(file.name)
     try:
+        UPLOADS.take(request.user.pk)
         added = add_image(
             case=case,
             file=file,
