@@ -1,41 +1,88 @@
-"""What platform operators change about a hospital."""
-
-import logging
+"""What platform operators change about hospitals: each act is one transaction with its events."""
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
-from accounts.models import Hospital
+from accounts.announcements import access_announce
+from accounts.audit.actions import Action
+from accounts.audit.chain import PLATFORM
+from accounts.audit.services import audit_record, audited
+from accounts.models import Hospital, Membership, User
+from accounts.permissions import Role
+from accounts.services import hospital_create, member_add
 
-log = logging.getLogger(__name__)
+NAME_TAKEN = "A hospital with this name already exists."
 
-NAME_TAKEN = "Another hospital has this name."
+
+def hospital_add(*, name: str, admin_email: str, admin_name: str) -> tuple[Hospital, str]:
+    """Make a hospital and its first admin. Returns it and the admin's first password.
+
+    Raises ValidationError for a taken name or a bad e-mail, and then makes neither.
+    """
+    try:
+        return _added(name, admin_email, admin_name)
+    except IntegrityError as error:
+        raise ValidationError(NAME_TAKEN) from error
 
 
 def hospital_rename(*, hospital: Hospital, name: str, reason: str) -> Hospital:
     """Give a hospital another name. Raises ValidationError when it is taken or empty."""
-    hospital.name = " ".join(name.split())
-    hospital.full_clean()
     try:
-        hospital.save(update_fields=["name"])
+        return _changed(hospital, Action.CHANGE, reason, name=" ".join(name.split()))
     except IntegrityError as error:
-        raise ValidationError({"name": NAME_TAKEN}) from error
-    log.info("hospital_renamed hospital=%s", hospital.pk)
-    return hospital
+        raise ValidationError(NAME_TAKEN) from error
 
 
 def hospital_close(*, hospital: Hospital, reason: str) -> Hospital:
     """Shut a hospital's members out from their next click on; its records stay as they are."""
-    return _set_active(hospital, False, reason)
+    closed = _changed(hospital, Action.DEACTIVATE, reason, is_active=False)
+    for membership in Membership.objects.active().filter(hospital=hospital):
+        access_announce(membership.user_id)
+    return closed
 
 
 def hospital_open(*, hospital: Hospital, reason: str) -> Hospital:
     """Let the members of a closed hospital in again."""
-    return _set_active(hospital, True, reason)
+    return _changed(hospital, Action.ACTIVATE, reason, is_active=True)
 
 
-def _set_active(hospital: Hospital, is_active: bool, reason: str) -> Hospital:
-    hospital.is_active = is_active
-    hospital.save(update_fields=["is_active"])
-    log.info("hospital_%s hospital=%s", "opened" if is_active else "closed", hospital.pk)
+def hospital_set_mfa(*, hospital: Hospital, mfa_required: bool, reason: str) -> Hospital:
+    """Say whether everybody who works in a hospital needs a second factor."""
+    return _changed(hospital, Action.CHANGE, reason, mfa_required=mfa_required)
+
+
+@audited
+def _added(name: str, admin_email: str, admin_name: str) -> tuple[Hospital, str]:
+    User(email=admin_email, name=admin_name).clean_fields(exclude=["password"])
+    hospital = hospital_create(name=name)
+    roles = [Role.HOSPITAL_ADMIN]
+    _, password = member_add(hospital=hospital, email=admin_email, name=admin_name, roles=roles)
+    _record(hospital, Action.CREATE, after={"name": hospital.name})
+    return hospital, password
+
+
+@audited
+def _changed(hospital: Hospital, action: Action, reason: str, **values) -> Hospital:
+    """Change fields of a hospital as it is now; what changes nothing leaves no event."""
+    hospital.refresh_from_db()
+    before = {name: getattr(hospital, name) for name in values}
+    if before == values:
+        return hospital
+    for name, value in values.items():
+        setattr(hospital, name, value)
+    hospital.full_clean()
+    hospital.save(update_fields=list(values))
+    _record(hospital, action, before=before, after=values, reason=reason)
     return hospital
+
+
+def _record(hospital: Hospital, action: Action, **told) -> None:
+    """Keep an act on both chains: the platform's, and that of the hospital whom it concerns."""
+    for chain in (PLATFORM, hospital.pk):
+        audit_record(
+            action=action,
+            subject_kind="hospital",
+            subject_id=hospital.pk,
+            hospital_id=chain,
+            **told,
+        )

@@ -1,13 +1,24 @@
 """Read people, hospitals and memberships."""
 
+import datetime as dt
+from dataclasses import dataclass
+
 from django.apps import apps
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Max, QuerySet
 
 from accounts.models import Hospital, Membership, User
 from accounts.permissions import Role
 
 # Recovery codes alone are none: they only stand in for one that is lost.
 SECOND_FACTORS = ("totp", "webauthn")
+
+
+@dataclass(frozen=True)
+class PeopleFigures:
+    """How many people may work in a hospital, and when one of them was last seen there."""
+
+    people: int = 0
+    last_seen_at: dt.datetime | None = None
 
 
 def memberships_of(user: User) -> list[Membership]:
@@ -61,11 +72,12 @@ def hospital_search(*, name: str = "", is_active: bool | None = None) -> QuerySe
     return found if is_active is None else found.filter(is_active=is_active)
 
 
-def people_counts(hospital_pks: list) -> dict:
-    """Return how many active members each of some hospitals has, by the hospital's key."""
+def people_figures(hospital_pks: list) -> dict:
+    """Count the active members of some hospitals, by the hospital's key."""
     members = Membership.objects.active().filter(hospital_id__in=hospital_pks)
-    counted = members.values("hospital_id").annotate(people=Count("pk")).order_by()
-    return {row["hospital_id"]: row["people"] for row in counted}
+    grouped = members.values("hospital_id").order_by()
+    counted = grouped.annotate(people=Count("pk"), seen=Max("last_seen_at"))
+    return {row["hospital_id"]: PeopleFigures(row["people"], row["seen"]) for row in counted}
 
 
 def operator_list() -> list[User]:

@@ -35,29 +35,6 @@ def hospital_create(*, name: str) -> Hospital:
     return hospital
 
 
-def hospital_create_with_admin(
-    *, name: str, admin_email: str, admin_name: str
-) -> tuple[Hospital, str]:
-    """Make a hospital and its first admin. Returns it and the admin's first password.
-
-    Raises ValidationError for a taken name or a bad e-mail, and then makes neither.
-    """
-    User(email=admin_email, name=admin_name).clean_fields(exclude=["password"])
-    hospital = hospital_create(name=name)
-    roles = [Role.HOSPITAL_ADMIN]
-    _, password = member_add(hospital=hospital, email=admin_email, name=admin_name, roles=roles)
-    return hospital, password
-
-
-def hospital_set_active(*, hospital: Hospital, is_active: bool) -> Hospital:
-    """Close a hospital to all its members, or open it again; its records stay as they are."""
-    hospital.is_active = is_active
-    hospital.save(update_fields=["is_active"])
-    for membership in Membership.objects.active().filter(hospital=hospital):
-        access_announce(membership.user_id)
-    return hospital
-
-
 def user_create(*, email: str, name: str, password: str | None = None, **fields) -> User:
     """Make a person. Raises ValidationError when the e-mail is taken or not an address."""
     return User.objects.create_user(email, password, name=name, **fields)

@@ -38,4 +38,6 @@ class Action(models.TextChoices):
     KEY_CREATE = "key_create", "Key made"
     KEY_ROTATE = "key_rotate", "Key rotated"
     KEY_DESTROY = "key_destroy", "Key destroyed"
+    PROMOTE = "promote", "Promoted"
+    ROLL_BACK = "roll_back", "Rolled back"
     HEAD_MEND = "head_mend", "Audit head mended"

@@ -7,12 +7,12 @@ from bson import ObjectId
 from django.core.exceptions import ValidationError
 from django.db import connection
 
+from accounts.hospital_services import hospital_close, hospital_open
 from accounts.models import Hospital, Membership, User
 from accounts.permissions import Role
 from accounts.selectors import active_admins, memberships_of
 from accounts.services import (
     LAST_ADMIN,
-    hospital_set_active,
     member_add,
     membership_activate,
     membership_create,
@@ -150,7 +150,7 @@ def test_inactive_hospital_counts_nowhere(two_hospitals, client_of):
     admin, session = client_of(two_hospitals.a.admin), client_of(both)
     assert "Hospital A" in session.get(PEOPLE).text
 
-    hospital_set_active(hospital=two_hospitals.a.hospital, is_active=False)
+    hospital_close(hospital=two_hospitals.a.hospital, reason="Contract ended")
     assert admin.get(PEOPLE).status_code == 404
     moved = session.get(PEOPLE).text
     assert "Hospital B" in moved
@@ -158,7 +158,7 @@ def test_inactive_hospital_counts_nowhere(two_hospitals, client_of):
     to_closed = {"hospital": str(two_hospitals.a.hospital.pk)}
     assert session.post("/accounts/hospital/", to_closed).status_code == 404
 
-    hospital_set_active(hospital=two_hospitals.a.hospital, is_active=True)
+    hospital_open(hospital=two_hospitals.a.hospital, reason="Renewed")
     assert admin.get(PEOPLE).status_code == 200
 
 

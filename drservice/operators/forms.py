@@ -37,10 +37,19 @@ class HospitalRenameForm(ReasonForm):
     field_order = ["name", "reason"]
 
 
-class ChampionForm(ReasonForm):
-    """Confirm a move of the champion, as seen at `revision`."""
+class HospitalRulesForm(ReasonForm):
+    mfa_required = forms.BooleanField(
+        required=False,
+        label="Everybody who works here needs a second factor",
+        help_text="Who has none is led to add one before anything else.",
+    )
+    field_order = ["mfa_required", "reason"]
 
-    revision = forms.IntegerField(min_value=0, widget=forms.HiddenInput)
+
+class ChampionForm(ReasonForm):
+    """Confirm a move of the champion, as it was seen to stand."""
+
+    seen_revision = forms.IntegerField(min_value=0, widget=forms.HiddenInput)
 
 
 class HospitalCreateForm(forms.Form):

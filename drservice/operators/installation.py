@@ -5,7 +5,10 @@ from dataclasses import dataclass
 import redis
 from django.conf import settings
 from django.db import connection
+from django.utils.timesince import timesince
 
+from accounts.audit.chain_states import chain_states
+from accounts.selectors import hospital_list
 from drservice.health import redis_client
 from drservice.supervisor.checkup import Finding, State, check_up
 from inference.selectors import workers_alive
@@ -34,7 +37,7 @@ class InstallationReport:
 
 def installation_report() -> InstallationReport:
     """Ask every part how it is."""
-    findings = [*check_up(SUBJECTS), database_size()]
+    findings = [*check_up(SUBJECTS), database_size(), audit_trail()]
     try:
         return InstallationReport(findings, queue_lengths(), in_hand(), workers_alive())
     except redis.RedisError:
@@ -52,6 +55,17 @@ def database_size() -> Finding:
     if full > 0.9:
         return Finding("database", State.PROBLEM, text, "Give MongoDB a larger disk.")
     return Finding("database", State.OK, text)
+
+
+def audit_trail() -> Finding:
+    """Say how long the trails are together and when one last grew; not whether they are whole."""
+    chains = chain_states([None, *hospital_list().values_list("pk", flat=True)])
+    last = max((chain.last_at for chain in chains.values() if chain.last_at), default=None)
+    if last is None:
+        return Finding("audit", State.NOTE, "Nothing is on record yet.")
+    events = sum(chain.events for chain in chains.values())
+    text = f"{events} events in {len(chains)} chains, the last one {timesince(last)} ago"
+    return Finding("audit", State.OK, text)
 
 
 def queue_lengths() -> dict[str, int]:

@@ -8,6 +8,7 @@ urlpatterns = [
     path("hospitals/add/", hospitals.hospital_create, name="hospital-create"),
     path("hospitals/<oid:pk>/", hospitals.hospital_detail, name="hospital-detail"),
     path("hospitals/<oid:pk>/name/", hospitals.hospital_rename, name="hospital-rename"),
+    path("hospitals/<oid:pk>/rules/", hospitals.hospital_rules, name="hospital-rules"),
     path("hospitals/<oid:pk>/close/", hospitals.hospital_close, name="hospital-close"),
     path("hospitals/<oid:pk>/open/", hospitals.hospital_open, name="hospital-open"),
     path("models/", models.model_list, name="model-list"),

@@ -2,8 +2,8 @@
 
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts.hospital_services import hospital_close, hospital_open
 from accounts.selectors import hospital_by_name, hospital_list
-from accounts.services import hospital_set_active
 
 
 class Command(BaseCommand):
@@ -12,11 +12,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser) -> None:
         parser.add_argument("name", help="the hospital's name")
         parser.add_argument("--reopen", action="store_true", help="open it again instead")
+        parser.add_argument("--reason", default="", help="why, for the audit trail")
 
-    def handle(self, *args, name: str, reopen: bool, **options) -> None:
+    def handle(self, *args, name: str, reopen: bool, reason: str, **options) -> None:
         hospital = hospital_by_name(name)
         if hospital is None:
             known = ", ".join(one.name for one in hospital_list()) or "none yet"
             raise CommandError(f"There is no hospital with this name. There are: {known}.")
-        hospital_set_active(hospital=hospital, is_active=reopen)
+        change = hospital_open if reopen else hospital_close
+        change(hospital=hospital, reason=reason)
         self.stdout.write(f"{hospital.name} is {'open again' if reopen else 'closed'}.")

@@ -3,7 +3,7 @@
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts.services import hospital_create_with_admin
+from accounts.hospital_services import hospital_add
 
 
 class Command(BaseCommand):
@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args, name: str, admin_email: str, admin_name: str, **options) -> None:
         try:
-            hospital, password = hospital_create_with_admin(
+            hospital, password = hospital_add(
                 name=name, admin_email=admin_email, admin_name=admin_name
             )
         except ValidationError as error:

@@ -13,7 +13,7 @@ def operator(make_operator, client_of):
 
 
 def promote(operator, model, **said):
-    said = {"reason": "Better on the second site", "revision": 0, **said}
+    said = {"reason": "Better on the second site", "seen_revision": 0, **said}
     return operator.post(f"/operators/models/{model.pk}/promote/", said)
 
 
@@ -40,11 +40,13 @@ def test_promotion_shows_both_cards_and_going_back_brings_the_one_before(operato
     assert "0.811" in page.text
     assert "0.922" in page.text
 
-    assert promote(operator, new, revision=1).status_code == 302
+    assert promote(operator, new, seen_revision=1).status_code == 302
     assert champion_alias().model_id == new.pk
     assert f"Back to {old.label}" in operator.get("/operators/models/").text
 
-    back = operator.post("/operators/models/roll-back/", {"reason": "Worse here", "revision": 2})
+    back = operator.post(
+        "/operators/models/roll-back/", {"reason": "Worse here", "seen_revision": 2}
+    )
     assert back.status_code == 302
     assert champion_alias().model_id == old.pk
     assert [move.model_id for move in champion_alias().moves] == [old.pk, new.pk, old.pk]
@@ -53,8 +55,8 @@ def test_promotion_shows_both_cards_and_going_back_brings_the_one_before(operato
 def test_move_needs_a_reason_and_the_champion_that_was_seen(operator):
     old, new = make_model_record(), make_model_record()
     model_promote(model=old)
-    assert promote(operator, new, reason="", revision=1).status_code == 422
-    stale = promote(operator, new, revision=0)
+    assert promote(operator, new, reason="", seen_revision=1).status_code == 422
+    stale = promote(operator, new, seen_revision=0)
     assert stale.status_code == 422
     assert "Somebody else moved the champion" in stale.text
     assert champion_alias().model_id == old.pk
@@ -62,7 +64,7 @@ def test_move_needs_a_reason_and_the_champion_that_was_seen(operator):
 
 def test_going_back_without_a_champion_before_says_so(operator):
     assert "nothing to go back to" in operator.get("/operators/models/roll-back/").text
-    answer = operator.post("/operators/models/roll-back/", {"reason": "x", "revision": 0})
+    answer = operator.post("/operators/models/roll-back/", {"reason": "x", "seen_revision": 0})
     assert answer.status_code == 422
     assert "no champion before" in answer.text
 

@@ -1,5 +1,6 @@
 """Hospitals as operators see them: names, states and numbers."""
 
+import datetime as dt
 from dataclasses import dataclass
 
 from bson import ObjectId
@@ -10,17 +11,31 @@ from django.shortcuts import render, resolve_url
 from django.views.decorators.http import require_safe
 
 from accounts.access import operator
+from accounts.audit.chain_states import chain_states
+from accounts.hospital_services import hospital_add, hospital_set_mfa
 from accounts.hospital_services import hospital_close as close_hospital
 from accounts.hospital_services import hospital_open as open_hospital
 from accounts.hospital_services import hospital_rename as rename_hospital
+from accounts.keys.selectors import KeyState, key_states
 from accounts.models import Hospital
 from accounts.pages import form_page, posted, require_form
-from accounts.selectors import hospital_search, people_counts
-from accounts.services import hospital_create_with_admin
+from accounts.selectors import (
+    PeopleFigures,
+    active_admins,
+    has_mfa,
+    hospital_search,
+    member_list,
+    people_figures,
+)
 from drservice.operators.access import access_hospital
 from drservice.operators.acts import Act, act_page
 from drservice.operators.figures import HospitalFigures, hospital_figures
-from drservice.operators.forms import HospitalCreateForm, HospitalRenameForm, ReasonForm
+from drservice.operators.forms import (
+    HospitalCreateForm,
+    HospitalRenameForm,
+    HospitalRulesForm,
+    ReasonForm,
+)
 
 # The part of the navigation that these pages belong to.
 HOSPITALS = "operator-hospitals"
@@ -40,8 +55,15 @@ OPERATOR_COMMANDS = {
 @dataclass(frozen=True)
 class HospitalRow:
     hospital: Hospital
-    people: int
+    people: PeopleFigures
     figures: HospitalFigures
+    key: KeyState | None
+
+    @property
+    def last_activity_at(self) -> dt.datetime | None:
+        """Return when somebody was last seen there, or a case was last made."""
+        known = (self.people.last_seen_at, self.figures.newest_case_at)
+        return max((moment for moment in known if moment), default=None)
 
 
 @operator
@@ -66,8 +88,17 @@ def hospital_list(request: HttpRequest) -> HttpResponse:
 @operator
 @require_safe
 def hospital_detail(request: HttpRequest, pk: ObjectId) -> HttpResponse:
-    [row] = _rows([access_hospital(pk)])
-    return render(request, "operators/hospital_detail.html", {"section": HOSPITALS, "row": row})
+    hospital = access_hospital(pk)
+    [row] = _rows([hospital])
+    members = [member for member in member_list(hospital) if member.is_active]
+    context = {
+        "section": HOSPITALS,
+        "row": row,
+        "admins": [admin.user for admin in active_admins(hospital.pk)],
+        "with_mfa": len(has_mfa([member.user_id for member in members])),
+        "trail": chain_states([hospital.pk]).get(hospital.pk),
+    }
+    return render(request, "operators/hospital_detail.html", context)
 
 
 @operator
@@ -77,7 +108,7 @@ def hospital_create(request: HttpRequest) -> HttpResponse:
     form = HospitalCreateForm(posted(request))
     if form.is_valid():
         try:
-            hospital, password = hospital_create_with_admin(**form.cleaned_data)
+            hospital, password = hospital_add(**form.cleaned_data)
         except ValidationError as error:
             form.add_error(None, error.messages)
         else:
@@ -99,6 +130,20 @@ def hospital_rename(request: HttpRequest, pk: ObjectId) -> HttpResponse:
         done="The hospital has its new name.",
     )
     return act_page(request, act, form, lambda said: rename_hospital(hospital=hospital, **said))
+
+
+@operator
+@require_form
+def hospital_rules(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    hospital = access_hospital(pk)
+    form = HospitalRulesForm(posted(request), initial={"mfa_required": hospital.mfa_required})
+    act = _act(
+        hospital,
+        title=f"Rules for {hospital.name}",
+        explanation="They count from everybody's next click on.",
+        done="The rules are saved.",
+    )
+    return act_page(request, act, form, lambda said: hospital_set_mfa(hospital=hospital, **said))
 
 
 @operator
@@ -132,8 +177,11 @@ def hospital_open(request: HttpRequest, pk: ObjectId) -> HttpResponse:
 
 def _rows(hospitals: Page | list[Hospital]) -> list[HospitalRow]:
     pks = [hospital.pk for hospital in hospitals]
-    people, figures = people_counts(pks), hospital_figures(pks)
-    return [HospitalRow(one, people.get(one.pk, 0), figures[one.pk]) for one in hospitals]
+    people, figures, keys = people_figures(pks), hospital_figures(pks), key_states(pks)
+    return [
+        HospitalRow(one, people.get(one.pk, PeopleFigures()), figures[one.pk], keys.get(one.pk))
+        for one in hospitals
+    ]
 
 
 def _act(hospital: Hospital, **words: str) -> Act:

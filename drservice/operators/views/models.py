@@ -13,7 +13,6 @@ from drservice.operators.access import access_model
 from drservice.operators.acts import Act, act_page
 from drservice.operators.forms import ChampionForm
 from drservice.operators.model_cards import ModelCard, model_card
-from inference.champion_services import Mover
 from inference.champion_services import model_promote as promote_model
 from inference.champion_services import model_rollback as rollback_model
 from inference.models import ModelAlias, ModelMove, ModelVersion
@@ -74,7 +73,7 @@ def model_promote(request: HttpRequest, pk: ObjectId) -> HttpResponse:
         request,
         act,
         form,
-        lambda said: promote_model(model=model, mover=_mover(request, said)),
+        lambda said: promote_model(model=model, **said),
         compared=compared if len(compared) == 2 and compared[0].model != compared[1].model else [],
     )
 
@@ -97,7 +96,7 @@ def model_rollback(request: HttpRequest) -> HttpResponse:
         request,
         act,
         form,
-        lambda said: rollback_model(mover=_mover(request, said)),
+        lambda said: rollback_model(**said),
         compared=compared,
     )
 
@@ -126,11 +125,7 @@ def _label(models: list[ModelVersion], pk: ObjectId) -> str:
 
 def _champion_form(request: HttpRequest, alias: ModelAlias | None, button: str) -> ChampionForm:
     seen = alias.revision if alias else 0
-    return ChampionForm(posted(request), initial={"revision": seen}, button=button)
-
-
-def _mover(request: HttpRequest, said: dict) -> Mover:
-    return Mover(request.user.name, said["reason"], said["revision"])
+    return ChampionForm(posted(request), initial={"seen_revision": seen}, button=button)
 
 
 def _act(**words: str) -> Act:

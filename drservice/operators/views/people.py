@@ -11,6 +11,7 @@ from accounts.operator_services import operator_activate as activate_operator
 from accounts.operator_services import operator_add
 from accounts.operator_services import operator_deactivate as deactivate_operator
 from accounts.pages import form_page, posted, require_form
+from accounts.selectors import has_mfa
 from accounts.selectors import operator_list as every_operator
 from drservice.operators.access import access_operator
 from drservice.operators.acts import Act, act_page
@@ -22,7 +23,10 @@ OPERATORS = "operator-people"
 @operator
 @require_safe
 def operator_list(request: HttpRequest) -> HttpResponse:
-    context = {"section": OPERATORS, "operators": every_operator()}
+    operators = every_operator()
+    with_mfa = has_mfa([one.pk for one in operators])
+    rows = [(one, one.pk in with_mfa) for one in operators]
+    context = {"section": OPERATORS, "rows": rows}
     return render(request, "operators/operator_list.html", context)
 
 

@@ -2,7 +2,7 @@
 
 from django.core.management.base import BaseCommand, CommandError
 
-from inference.champion_services import Mover, model_promote
+from inference.champion_services import model_promote
 from inference.errors import ModelRefused
 from inference.selectors import model_by_label
 
@@ -19,7 +19,7 @@ class Command(BaseCommand):
         if model is None:
             raise CommandError(f"No model is registered as {label}. See `manage.py models`.")
         try:
-            model_promote(model=model, mover=Mover(reason=reason))
+            model_promote(model=model, reason=reason)
         except ModelRefused as fault:
             raise CommandError(fault.message) from fault
         self.stdout.write(f"{model.label} is the champion.")

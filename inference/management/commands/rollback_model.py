@@ -2,7 +2,7 @@
 
 from django.core.management.base import BaseCommand, CommandError
 
-from inference.champion_services import Mover, model_rollback
+from inference.champion_services import model_rollback
 from inference.errors import ModelRefused
 from inference.selectors import model_by_pk
 
@@ -15,7 +15,7 @@ class Command(BaseCommand):
 
     def handle(self, *, reason: str, **options):
         try:
-            alias = model_rollback(mover=Mover(reason=reason))
+            alias = model_rollback(reason=reason)
         except ModelRefused as fault:
             raise CommandError(fault.message) from fault
         self.stdout.write(f"{model_by_pk(alias.model_id).label} is the champion again.")
