@@ -21,6 +21,13 @@ class KeyDestroyed(KeyFault):
         )
 
 
+class KeyConflict(KeyFault):
+    """Somebody else changed the hospital's key at the same moment."""
+
+    def __init__(self) -> None:
+        super().__init__("Somebody else changed this hospital's key just now. Try again.")
+
+
 class SealBroken(KeyFault):
     """A sealed text was altered, cut, or sealed for another purpose."""
 

@@ -67,7 +67,7 @@ def sealing_ring(hospital_id: ObjectId) -> HospitalRing:
     """
     if not isinstance(hospital_id, ObjectId):
         raise TypeError(f"A key belongs to a hospital's ObjectId, not {hospital_id!r}.")
-    ring = _kept(hospital_id, lambda: _hospital_ring(_hospital_document(hospital_id)))
+    ring = _kept(hospital_id, lambda: _hospital_ring(hospital_key_document(hospital_id)))
     if not ring.ciphers:
         raise KeyDestroyed
     return ring
@@ -127,19 +127,26 @@ def _hospital_ring(document: dict | None) -> HospitalRing:
         return NO_KEYS
     if document["destroyed_at"] is not None:
         return HospitalRing({}, b"")
-    ciphers, index_key = {}, b""
-    for version in document["versions"]:
-        number = version["number"]
-        opened = unwrap(version["wrapped"], owner=owner_of(document["hospital_id"], number))
-        ciphers[number], index_key = AESGCM(opened[:KEY_BYTES]), opened[KEY_BYTES:]
-    return HospitalRing(ciphers, index_key)
+    opened = {one["number"]: _opened(document, one) for one in document["versions"]}
+    ciphers = {number: AESGCM(keys[:KEY_BYTES]) for number, keys in opened.items()}
+    return HospitalRing(ciphers, index_key_of(document))
+
+
+def index_key_of(document: dict) -> bytes:
+    """Return the index key, which is the same in every version."""
+    return _opened(document, document["versions"][-1])[KEY_BYTES:]
+
+
+def _opened(document: dict, version: dict) -> bytes:
+    return unwrap(version["wrapped"], owner=owner_of(document["hospital_id"], version["number"]))
 
 
 def _stored(hospital_id: ObjectId) -> dict | None:
     return connection.get_collection(HOSPITAL_KEYS).find_one({"hospital_id": hospital_id})
 
 
-def _hospital_document(hospital_id: ObjectId) -> dict:
+def hospital_key_document(hospital_id: ObjectId) -> dict:
+    """Return a hospital's keys as they rest, making its first ones when it has none yet."""
     keys = connection.get_collection(HOSPITAL_KEYS)
     return _stored(hospital_id) or _made(
         keys, {"hospital_id": hospital_id}, _first_hospital_key(hospital_id)

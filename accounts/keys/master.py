@@ -98,5 +98,10 @@ def _bound(head: bytes, owner: str) -> bytes:
     return head + owner.encode()
 
 
+def current_fingerprint() -> str:
+    """Return what tells the first master key from others, and says nothing else of it."""
+    return master_keys()[0].fingerprint.hex()
+
+
 def _fingerprints() -> str:
     return ", ".join(master.fingerprint.hex() for master in master_keys())

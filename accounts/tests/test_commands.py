@@ -6,7 +6,11 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from accounts.audit.models import AuditEvent
+from accounts.keys.key_ring import forget_keys
+from accounts.keys.sealing import seal, unseal
 from accounts.models import Hospital, User
+from accounts.scoping import every_hospital
 from accounts.selectors import memberships_of
 from accounts.tests.factories import make_hospital, make_user
 
@@ -75,3 +79,32 @@ def test_operator_is_made_by_djangos_own_command(monkeypatch):
     operator = User.objects.get(email="op@lake.example")
     assert operator.is_operator
     assert operator.check_password("a long password 1")
+
+
+@pytest.mark.django_db
+def test_master_key_is_rotated_or_the_missing_one_named(capsys, settings):
+    hospital = make_hospital("Lake Clinic")
+    sealed = seal("a name", hospital_id=hospital.pk)
+    old, new = settings.MASTER_KEYS[0], "another-master-key-0123456789-abcdefghijklmnop"
+    settings.MASTER_KEYS = [new]
+    forget_keys()
+    with pytest.raises(CommandError, match="Add that one to MASTER_KEY"):
+        run(capsys, "rotate_master_key")
+
+    settings.MASTER_KEYS = [new, old]
+    out = run(capsys, "rotate_master_key")
+    # The hospital's, and the platform's, which the audit trail began with.
+    assert "locked by an older master key" in out
+    assert "Remove the older ones" in out
+    settings.MASTER_KEYS = [new]
+    forget_keys()
+    assert unseal(sealed) == "a name"
+    [event] = key_rotations()
+    assert (event.hospital_id, event.subject_kind) == (None, "master_key")
+    assert "0 keys were locked by an older" in run(capsys, "rotate_master_key")
+    assert key_rotations() == [event]
+
+
+def key_rotations() -> list[AuditEvent]:
+    with every_hospital("a test"):
+        return list(AuditEvent.objects.filter(action="key_rotate"))

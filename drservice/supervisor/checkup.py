@@ -25,6 +25,7 @@ from packaging.requirements import Requirement
 from pymongo.errors import PyMongoError
 
 from accounts.keys.errors import KeyFault
+from accounts.keys.master import current_fingerprint
 from accounts.keys.services import keys_check
 from drservice.celery import app
 from drservice.embedded import ServiceError
@@ -278,7 +279,7 @@ def keys() -> str:
             "Run `manage.py rotate_master_key`, then remove the older one from MASTER_KEY.",
         )
     destroyed = f", {found.destroyed} destroyed" if found.destroyed else ""
-    return f"{found.opened} open with the master key{destroyed}"
+    return f"{found.opened} open with the master key {current_fingerprint()}{destroyed}"
 
 
 def image_storage() -> str:

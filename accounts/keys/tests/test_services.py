@@ -7,7 +7,7 @@ import pytest
 from accounts.keys.errors import MasterKeyFault
 from accounts.keys.key_ring import forget_keys
 from accounts.keys.sealing import audit_key, platform_seal, platform_unseal, seal, unseal
-from accounts.keys.services import KeysFound, keys_check, master_key_rotate
+from accounts.keys.services import KeysFound, keys_check, keys_rewrap
 from accounts.tests.factories import make_hospital
 
 pytestmark = pytest.mark.django_db
@@ -20,8 +20,8 @@ def test_rotated_master_key_opens_everything_without_the_old_one(settings):
 
     settings.MASTER_KEYS = [new, old]
     assert keys_check() == KeysFound(opened=4, behind=4, destroyed=0)
-    assert master_key_rotate() == 4
-    assert master_key_rotate() == 0
+    assert keys_rewrap() == 4
+    assert keys_rewrap() == 0
 
     settings.MASTER_KEYS = [new]
     forget_keys()
@@ -38,7 +38,7 @@ def test_master_key_rotation_without_the_old_key_changes_nothing(settings):
     old = settings.MASTER_KEYS[0]
     settings.MASTER_KEYS = [secrets.token_urlsafe(32)]
     with pytest.raises(MasterKeyFault, match="Add that one to MASTER_KEY"):
-        master_key_rotate()
+        keys_rewrap()
     settings.MASTER_KEYS = [old]
     forget_keys()
     assert unseal(sealed) == "a name"

@@ -1,9 +1,9 @@
 """Close a hospital to its members, or open it again."""
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
 from accounts.hospital_services import hospital_close, hospital_open
-from accounts.selectors import hospital_by_name, hospital_list
+from accounts.management.hospitals import hospital_named
 
 
 class Command(BaseCommand):
@@ -15,10 +15,7 @@ class Command(BaseCommand):
         parser.add_argument("--reason", default="", help="why, for the audit trail")
 
     def handle(self, *args, name: str, reopen: bool, reason: str, **options) -> None:
-        hospital = hospital_by_name(name)
-        if hospital is None:
-            known = ", ".join(one.name for one in hospital_list()) or "none yet"
-            raise CommandError(f"There is no hospital with this name. There are: {known}.")
+        hospital = hospital_named(name)
         change = hospital_open if reopen else hospital_close
         change(hospital=hospital, reason=reason)
         self.stdout.write(f"{hospital.name} is {'open again' if reopen else 'closed'}.")
