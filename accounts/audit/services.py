@@ -151,12 +151,12 @@ def _write(owner: ObjectId | None, append: Callable[[], AuditEvent]) -> AuditEve
     try:
         return _in_turn(owner, append)
     except (DatabaseError, PyMongoError) as error:
-        if connection.in_atomic_block_mongo and may_try_again(error):
-            # The transaction is the caller's, and so is beginning it again.
-            raise (
-                error if isinstance(error, DatabaseError) else DatabaseError(str(error))
-            ) from error
-        raise AuditUnavailable(NOT_WRITTEN) from error
+        if not (connection.in_atomic_block_mongo and may_try_again(error)):
+            raise AuditUnavailable(NOT_WRITTEN) from error
+        # The transaction is the caller's, and so is beginning it again.
+        if isinstance(error, DatabaseError):
+            raise
+        raise DatabaseError(NOT_WRITTEN) from error
 
 
 def _in_turn(owner: ObjectId | None, act: Callable[[], Result]) -> Result:

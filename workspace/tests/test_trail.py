@@ -244,11 +244,9 @@ def test_pages_that_show_a_record_are_kept_and_show_nothing_without(
 def test_change_on_a_page_is_answered_503_and_not_made(two_hospitals, client_of, audit_refused):
     hospital = two_hospitals.a.hospital
     case = make_case(make_patient(hospital))
-    before = state_of(hospital)
+    client, before = client_of(two_hospitals.a.staff), state_of(hospital)
     with audit_refused():
-        answer = client_of(two_hospitals.a.staff).post(
-            reverse("workspace:case-submit", args=[case.pk])
-        )
+        answer = client.post(reverse("workspace:case-submit", args=[case.pk]))
     assert answer.status_code == 503
     assert state_of(hospital) == before
 
@@ -261,14 +259,14 @@ def test_search_keeps_whom_it_showed_and_not_its_words(two_hospitals, shown, cli
 
 
 def test_open_page_that_looks_again_is_kept_once(two_hospitals, shown, client_of):
-    client = client_of(two_hospitals.a.staff)
+    client, other = client_of(two_hospitals.a.staff), client_of(two_hospitals.a.grader)
     began = len(events_of(two_hospitals.a.hospital))
     client.get(shown["case"], headers={"X-Background": "1"})
     assert len(events_of(two_hospitals.a.hospital)) == began + 1
     for _ in range(3):
         client.get(shown["case"], headers={"X-Background": "1"})
     assert len(events_of(two_hospitals.a.hospital)) == began + 1
-    client_of(two_hospitals.a.grader).get(shown["case"], headers={"X-Background": "1"})
+    other.get(shown["case"], headers={"X-Background": "1"})
     assert len(events_of(two_hospitals.a.hospital)) == began + 2
 
 

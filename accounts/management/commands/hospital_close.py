@@ -1,12 +1,11 @@
 """Close a hospital to its members, or open it again."""
 
-from django.core.management.base import BaseCommand
-
+from accounts.audit.commands import ActingCommand
 from accounts.hospital_services import hospital_close, hospital_open
 from accounts.management.hospitals import hospital_named
 
 
-class Command(BaseCommand):
+class Command(ActingCommand):
     help = "Close a hospital: nobody works there from their next click on. Its records stay."
 
     def add_arguments(self, parser) -> None:

@@ -1,12 +1,13 @@
 """Make a hospital and its first admin, who then adds everybody else in the browser."""
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from accounts.audit.commands import ActingCommand
 from accounts.hospital_services import hospital_add
 
 
-class Command(BaseCommand):
+class Command(ActingCommand):
     help = "Make a hospital and its first admin; prints the admin's first password once."
 
     def add_arguments(self, parser) -> None:

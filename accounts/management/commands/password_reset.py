@@ -1,12 +1,13 @@
 """Let somebody in again who has forgotten their password."""
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from accounts.audit.commands import ActingCommand
 from accounts.selectors import user_by_email
 from accounts.services import user_reset_password
 
 
-class Command(BaseCommand):
+class Command(ActingCommand):
     help = "Print a new first password for a person, who must change it when they sign in."
 
     def add_arguments(self, parser) -> None:

@@ -1,13 +1,14 @@
 """Make a registered model the champion."""
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from accounts.audit.commands import ActingCommand
 from inference.champion_services import model_promote
 from inference.errors import ModelRefused
 from inference.selectors import model_by_label
 
 
-class Command(BaseCommand):
+class Command(ActingCommand):
     help = "Make a registered model the champion; workers take it up within seconds."
 
     def add_arguments(self, parser):

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from accounts.audit.commands import ActingCommand
 from inference.champion_services import model_promote
 from inference.errors import ModelRefused
 from inference.services import model_register
 
 
-class Command(BaseCommand):
+class Command(ActingCommand):
     help = "Verify a model's directory and register it; --promote makes workers grade with it."
 
     def add_arguments(self, parser):

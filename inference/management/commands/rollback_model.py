@@ -1,13 +1,14 @@
 """Bring back the champion before the present one."""
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from accounts.audit.commands import ActingCommand
 from inference.champion_services import model_rollback
 from inference.errors import ModelRefused
 from inference.selectors import model_by_pk
 
 
-class Command(BaseCommand):
+class Command(ActingCommand):
     help = "Give the champion's name back to the model that bore it before."
 
     def add_arguments(self, parser):

@@ -1,11 +1,10 @@
 """Make the demo hospitals, people and patients, and print the passwords, once."""
 
-from django.core.management.base import BaseCommand
-
+from accounts.audit.commands import ActingCommand
 from workspace.demo import DemoPerson, demo_create
 
 
-class Command(BaseCommand):
+class Command(ActingCommand):
     help = "Make two demo hospitals with a person for every role and twelve synthetic patients."
 
     def handle(self, *args, **options) -> None:
