@@ -120,7 +120,7 @@ def _refuse_non_members(request: HttpRequest, access: Access) -> HttpResponse | 
 
 
 def still_to_do(request: HttpRequest) -> HttpResponse | None:
-    """Lead to what a person has to do before they see anything of a hospital, or return None."""
+    """Lead to what a person has to do before they work here, or return None."""
     if request.user.must_change_password:
         return redirect("accounts:password-change")
     if getattr(request, "must_add_factor", False):
@@ -133,9 +133,7 @@ def _refuse_non_operators(request: HttpRequest, access: Access) -> HttpResponse 
         return _to_sign_in(request)
     if not request.user.is_operator:
         raise Http404
-    if request.user.must_change_password:
-        return redirect("accounts:password-change")
-    return None
+    return still_to_do(request)
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:

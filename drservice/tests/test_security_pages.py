@@ -20,7 +20,7 @@ from accounts.models import Hospital, Membership, User
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import PASSWORD, make_member, make_user
 from drservice.testing.pages import body_without_token
-from drservice.tests.doors import ROWS, Knocker, Row, address_of, every_url
+from drservice.tests.doors import ROWS, Knocker, Row, address_of, every_url, refusal_at_the_door
 from workspace.models import Case, Patient
 from workspace.tests.factories import make_case, make_graded_case, make_patient
 from workspace.tests.pictures import upload
@@ -209,6 +209,26 @@ def test_reading_changes_no_record(insider, objects_of_a):
         answer = knocker.knock(insider, "GET", address_of(row, objects_of_a[row.what]))
         assert answer.status_code != 405
         assert records() == before, row.name
+
+
+def test_no_door_opens_without_the_second_factor_that_is_asked_for(
+    people, two_hospitals, objects_of_a, settings
+):
+    settings.MFA_FOR_OPERATORS = True
+    Hospital.objects.update(mfa_required=True)
+    asking = [one for one in people if one.title in ("everything in A", "operator")]
+    knocker, entered, tried = Knocker(), [], 0
+    for row in ROWS.values():
+        for person in asking:
+            if row.who in ("public", "signed-in") or refusal_at_the_door(row, person):
+                continue
+            for method in row.methods:
+                tried += 1
+                answer = knocker.knock(person, method, address_of(row, objects_of_a[row.what]), {})
+                if answer.get("Location") != reverse("mfa_index"):
+                    entered.append(f"{person.title}: {method} {row.name} is {answer.status_code}")
+    assert tried > 30
+    assert not entered, "\n".join(entered)
 
 
 def test_value_in_an_address_does_not_stand_in_for_a_field(two_hospitals, client_of):
