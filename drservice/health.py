@@ -15,6 +15,8 @@ from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
 from accounts.access import public
+from accounts.keys.errors import KeyFault
+from accounts.keys.services import platform_key_check
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +51,13 @@ def alive(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def ready(request: HttpRequest) -> JsonResponse:
-    """Say whether MongoDB and Redis answer: 200 when both do, else 503 and which doesn't."""
+    """Say whether the service can work: 200, or 503 and which part stands in the way.
+
+    MongoDB and Redis answer, and the master key opens what is stored: who starts with a wrong one
+    is not sent any work.
+    """
     parts = {"mongo": _answers(_ping_mongo), "redis": _answers(_ping_redis)}
+    parts["keys"] = parts["mongo"] and _answers(_open_platform_key)
     state = {part: "ok" if answers else "not ok" for part, answers in parts.items()}
     return JsonResponse(state, status=200 if all(parts.values()) else 503)
 
@@ -61,12 +68,20 @@ def _answers(ping: Callable[[], object]) -> bool:
     except (DatabaseError, PyMongoError, RedisError, OSError) as error:
         log.warning("not_ready ping=%s error=%s", ping.__name__, type(error).__name__)
         return False
+    except KeyFault as fault:
+        log.error("not_ready ping=%s %s", ping.__name__, fault.message)
+        return False
     return True
 
 
 def _ping_mongo() -> None:
     with pymongo.timeout(PATIENCE_S):
         connection.database.command("ping")
+
+
+def _open_platform_key() -> None:
+    with pymongo.timeout(PATIENCE_S):
+        platform_key_check()
 
 
 def _ping_redis() -> None:

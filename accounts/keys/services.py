@@ -22,7 +22,7 @@ from accounts.keys.key_ring import (
     new_version,
     owner_of,
 )
-from accounts.keys.master import is_current, unwrap, wrap
+from accounts.keys.master import is_current, master_keys, unwrap, wrap
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,14 @@ def keys_check() -> KeysFound:
         behind=sum(not is_current(key.wrapped) for key in found),
         destroyed=_hospital_keys().count_documents({"destroyed_at": {"$ne": None}}),
     )
+
+
+def platform_key_check() -> None:
+    """Open the platform's key, if there is one yet. Raises MasterKeyFault."""
+    master_keys()
+    stored = connection.get_collection(PLATFORM_KEYS).find_one({"_id": PLATFORM})
+    if stored is not None:
+        unwrap(stored["wrapped"], owner=PLATFORM)
 
 
 def keys_rewrap() -> int:

@@ -1,9 +1,10 @@
-"""Alive asks nobody; ready asks MongoDB and Redis and says which doesn't answer."""
+"""Alive asks nobody; ready asks MongoDB, Redis and the keys, and says which is not well."""
 
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
 from pymongo import MongoClient
 
+from accounts.keys.sealing import platform_seal
 from drservice import health
 
 NOWHERE = "127.0.0.1:1"
@@ -28,7 +29,7 @@ def test_a_probe_with_a_session_reads_no_session(client, monkeypatch):
 def test_ready_says_so_part_by_part(client):
     answer = client.get("/readyz")
     assert answer.status_code == 200
-    assert answer.json() == {"mongo": "ok", "redis": "ok"}
+    assert answer.json() == {"mongo": "ok", "redis": "ok", "keys": "ok"}
     assert "no-store" in answer["Cache-Control"]
 
 
@@ -38,7 +39,7 @@ def test_ready_names_the_part_that_does_not_answer(client, settings, monkeypatch
     settings.REDIS_URL = f"redis://:hush@{NOWHERE}/0"
     answer = client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json() == {"mongo": "ok", "redis": "not ok"}
+    assert answer.json() == {"mongo": "ok", "redis": "not ok", "keys": "ok"}
     health.redis_client.cache_clear()
 
     with MongoClient(NOWHERE, serverSelectionTimeoutMS=200) as nowhere:
@@ -47,3 +48,13 @@ def test_ready_names_the_part_that_does_not_answer(client, settings, monkeypatch
     assert answer.status_code == 503
     assert answer.json()["mongo"] == "not ok"
     health.redis_client.cache_clear()
+
+
+@pytest.mark.django_db
+def test_ready_says_when_the_master_key_is_a_wrong_one(client, settings, caplog):
+    platform_seal("something")
+    settings.MASTER_KEYS = ["another-master-key-0123456789-abcdefghijklmnop"]
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {"mongo": "ok", "redis": "ok", "keys": "not ok"}
+    assert "Add that one to MASTER_KEY" in caplog.text
