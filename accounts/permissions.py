@@ -15,24 +15,42 @@ class Capability(models.TextChoices):
     SEE_RECORDS = "see_records", "see patients and cases"
     EDIT_PATIENTS = "edit_patients", "register and correct patients"
     CAPTURE_CASES = "capture_cases", "make, photograph and submit cases"
+    MERGE_PATIENTS = "merge_patients", "merge the records of one person"
+    EXPORT_PATIENTS = "export_patients", "export a patient's record"
+    HOLD_PATIENTS = "hold_patients", "hold a patient's record, or ask for its erasure"
+    ERASE_PATIENTS = "erase_patients", "decide how long records are kept, and what is erased"
     MANAGE_PEOPLE = "manage_people", "manage the hospital's people"
 
 
 ROLE_CAPABILITIES: dict[Role, frozenset[Capability]] = {
     Role.STAFF: frozenset(
-        {Capability.SEE_RECORDS, Capability.EDIT_PATIENTS, Capability.CAPTURE_CASES}
+        {
+            Capability.SEE_RECORDS,
+            Capability.EDIT_PATIENTS,
+            Capability.CAPTURE_CASES,
+            Capability.MERGE_PATIENTS,
+            Capability.EXPORT_PATIENTS,
+            Capability.HOLD_PATIENTS,
+        }
     ),
     Role.GRADER: frozenset({Capability.SEE_RECORDS}),
     Role.ARBITRATOR: frozenset({Capability.SEE_RECORDS}),
-    Role.HOSPITAL_ADMIN: frozenset({Capability.MANAGE_PEOPLE}),
+    # Decides about erasures by their reference, without seeing whom they are about.
+    Role.HOSPITAL_ADMIN: frozenset({Capability.MANAGE_PEOPLE, Capability.ERASE_PATIENTS}),
     Role.AUDITOR: frozenset({Capability.SEE_RECORDS}),
 }
 
 ROLE_MEANINGS: dict[Role, str] = {
-    Role.STAFF: "Registers patients, photographs eyes and submits cases.",
+    Role.STAFF: (
+        "Registers patients, photographs eyes and submits cases. Merges, exports and holds "
+        "records, and asks for erasures."
+    ),
     Role.GRADER: "Reads cases and their grades.",
     Role.ARBITRATOR: "Reads cases, and decides where graders disagree.",
-    Role.HOSPITAL_ADMIN: "Adds people, changes their roles, and deactivates them. Sees no patient.",
+    Role.HOSPITAL_ADMIN: (
+        "Adds people, changes their roles, and deactivates them. Decides how long records are "
+        "kept and confirms erasures. Sees no patient."
+    ),
     Role.AUDITOR: "Reads everything, changes nothing.",
 }
 

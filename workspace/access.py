@@ -8,12 +8,17 @@ from django.http import Http404, HttpRequest
 
 from accounts.access import access_membership
 from workspace.case_parts import EyeImage
-from workspace.models import Case, Patient
+from workspace.models import Case, Erasure, Patient
 
 
 def access_patient(request: HttpRequest, pk: ObjectId) -> Patient:
     """Return a patient of the caller's hospital. Raises Http404."""
     return _access(request, Patient, pk)
+
+
+def access_erasure(request: HttpRequest, pk: ObjectId) -> Erasure:
+    """Return an erasure at the caller's hospital. Raises Http404."""
+    return _access(request, Erasure, pk)
 
 
 def access_case(request: HttpRequest, pk: ObjectId) -> Case:

@@ -281,6 +281,49 @@ class CaseManager(NewestManager):
         )
         return refreshed.matched_count
 
+    def move(
+        self,
+        *,
+        pks: list[ObjectId],
+        patient_pk: ObjectId,
+        patient_copy: PatientCopy,
+        by: str,
+        reason: str,
+    ) -> int:
+        """Hang cases on another record, whatever their state, and write so into their history.
+
+        A new version each: whoever had one of them open sees whose it is now before they go on.
+        """
+        # The state is only a stand-in: each case takes its own.
+        step = StateChange(at=timezone.now(), state=CaseState.DRAFT, by=by, reason=reason)
+        stored = self._as_stored({"patient_copy": patient_copy, "history": [step]})
+        own = {name: {"$literal": value} for name, value in stored["history"][0].items()}
+        update = {
+            "patient_id": patient_pk,
+            "patient_copy": {"$literal": stored["patient_copy"]},
+            "history": {"$concatArrays": ["$history", [{**own, "state": "$state"}]]},
+            "version": {"$add": ["$version", 1]},
+        }
+        moved = self._collection().update_many(
+            current_scope("Case").narrow({"_id": {"$in": pks}}),
+            [{"$set": update}],
+            session=connection.session,
+        )
+        return moved.matched_count
+
+    def pks_of(self, patient_pks: list[ObjectId]) -> list[ObjectId]:
+        """Return the ids of all cases of these patients, oldest first."""
+        of_patients = current_scope("Case").narrow({"patient_id": {"$in": patient_pks}})
+        found = self._collection().find(of_patients, ["_id"], session=connection.session)
+        return [stored["_id"] for stored in found.sort("_id")]
+
+    def erase(self, pks: list[ObjectId]) -> int:
+        """Delete cases for good. Their files are the caller's to delete."""
+        gone = self._collection().delete_many(
+            current_scope("Case").narrow({"_id": {"$in": pks}}), session=connection.session
+        )
+        return gone.deleted_count
+
     def _update_one(self, where: dict, update: dict) -> "Case | None":
         stored = self._collection().find_one_and_update(
             current_scope("Case").narrow(where),

@@ -10,6 +10,7 @@ from accounts.scoping import hospital_scope
 from accounts.selectors import hospital_by_name
 from accounts.services import hospital_create, membership_create, user_create
 from workspace.models import Patient
+from workspace.patients.registering import patient_create
 from workspace.schemas import DiabetesType, Sex
 from workspace.selectors import patient_by_mrn
 
@@ -88,8 +89,8 @@ def _patients(hospital: Hospital, *, first: int) -> None:
 
 
 def _patient(hospital: Hospital, mrn: str, number: int) -> Patient:
-    patient = Patient(
-        hospital=hospital,
+    return patient_create(
+        hospital_id=hospital.pk,
         mrn=mrn,
         name=f"Demo Patient {NUMBER_WORDS[number]}",
         birth_date=dt.date(1948 + 3 * number, 1 + number, 1 + 2 * number),
@@ -99,6 +100,3 @@ def _patient(hospital: Hospital, mrn: str, number: int) -> Patient:
         consent_messages=number % 2 == 0,
         consent_training=number % 3 == 0,
     )
-    patient.full_clean()
-    patient.save()
-    return patient

@@ -3,15 +3,21 @@
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
-from django_mongodb_backend.fields import ArrayField, EmbeddedModelArrayField, EmbeddedModelField
+from django_mongodb_backend.fields import (
+    ArrayField,
+    EmbeddedModelArrayField,
+    EmbeddedModelField,
+    ObjectIdField,
+)
 
 from accounts.keys.errors import KeyDestroyed
 from accounts.keys.fields import SealedCharField, SealedEmailField, SealedTextField
 from accounts.scoping import TenantModel, current_scope
 from workspace.case_parts import CaseOutcome, EyeImage, PatientCopy, StateChange
 from workspace.case_verbs import CANCELLABLE, CaseManager
-from workspace.newest import NewestManager
 from workspace.patient_search import HASH_LETTERS, mrn_hash, search_hashes
+from workspace.patient_verbs import PatientManager
+from workspace.record_keeping import Erasure, PatientMerge, RetentionPolicy
 from workspace.schemas import (
     CaseState,
     Decision,
@@ -22,6 +28,8 @@ from workspace.schemas import (
     Sex,
     eye_state,
 )
+
+__all__ = ["Case", "Erasure", "Patient", "PatientMerge", "RetentionPolicy"]
 
 # Tries at a gradable photograph of an eye before the patient is referred as ungradable.
 MAX_TRIES = 3
@@ -52,7 +60,22 @@ class Patient(TenantModel):
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
-    objects = NewestManager()
+    # Keyed hashes by which records of one person are found: see workspace.patients.duplicates.
+    match_keys = ArrayField(
+        models.CharField(max_length=60), default=list, blank=True, editable=False
+    )
+    # Records that somebody compared with this one, and found to be of another person.
+    not_same_as = ArrayField(ObjectIdField(), default=list, blank=True, editable=False)
+    # The record of the same person that took this one's cases; None for a live record.
+    merged_into = ObjectIdField(null=True, default=None, blank=True, editable=False)
+    # Counted up by whatever changes which cases hang on the record: see PatientManager.secure.
+    revision = models.IntegerField(default=0, editable=False)
+    # A legal hold: the record is not erased while it stands.
+    hold_reason = SealedCharField(max_length=300, blank=True, default="", editable=False)
+    held_by = models.CharField(max_length=120, blank=True, default="", editable=False)
+    held_at = models.DateTimeField(null=True, default=None, blank=True, editable=False)
+
+    objects = PatientManager()
 
     class Meta(TenantModel.Meta):
         constraints = [
@@ -67,6 +90,9 @@ class Patient(TenantModel):
                 fields=["hospital", "search_hashes", "-created_at"], name="patient_search_newest"
             ),
             models.Index(fields=["hospital", "-created_at"], name="patient_hospital_newest"),
+            models.Index(fields=["hospital", "match_keys"], name="patient_hospital_match"),
+            models.Index(fields=["hospital", "birth_date"], name="patient_hospital_birth"),
+            models.Index(fields=["hospital", "merged_into"], name="patient_hospital_merged"),
         ]
 
     def __str__(self) -> str:
@@ -85,6 +111,19 @@ class Patient(TenantModel):
             self.search_hashes = search_hashes(self.name, self.mrn, hospital_id)
         except KeyDestroyed as fault:
             raise ValidationError(fault.message) from fault
+
+    @property
+    def reference(self) -> str:
+        """The short form of the id, for where the name must not stand."""
+        return str(self.pk)[-6:].upper()
+
+    @property
+    def merged(self) -> bool:
+        return self.merged_into is not None
+
+    @property
+    def held(self) -> bool:
+        return self.held_at is not None
 
 
 class Case(TenantModel):

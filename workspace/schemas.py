@@ -40,6 +40,27 @@ class CaseState(models.TextChoices):
     GRADED = "graded", "Graded"
     FAILED = "failed", "Grading failed"
     CANCELLED = "cancelled", "Cancelled"
+    VOIDED = "voided", "Entered in error"
+
+
+# What was taken back, and counts neither as a visit nor as a photograph of the patient.
+NEVER_A_VISIT = (CaseState.CANCELLED, CaseState.VOIDED)
+
+
+class ErasureReason(models.TextChoices):
+    """Why a record is erased. Chosen from a list: free text could name whom it is about."""
+
+    WISH = "wish", "The patient wishes it"
+    KEPT_LONG_ENOUGH = "due", "Kept long enough"
+    MISTAKE = "mistake", "Registered by mistake"
+    OTHER = "other", "Another reason"
+
+
+class ErasureState(models.TextChoices):
+    ASKED = "asked", "Waits for a second person"
+    DECLINED = "declined", "Declined"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+    ERASED = "erased", "Erased"
 
 
 class Quality(models.TextChoices):

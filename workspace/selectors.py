@@ -9,6 +9,7 @@ from accounts.keys.errors import KeyDestroyed
 from accounts.scoping import current_scope
 from workspace.models import Case, Patient
 from workspace.patient_search import mrn_hash, query_hashes
+from workspace.patient_verbs import LIVE
 from workspace.schemas import CaseState, Decision
 
 SWEEP_LIMIT = 500
@@ -33,10 +34,11 @@ def patient_list(*, search: str = "", start: int, count: int) -> list[Patient]:
     """Return some of the hospital's patients, newest first.
 
     Each word of `search` begins a word of name or number. Nobody is found once the hospital's key
-    has been destroyed.
+    has been destroyed. Merged records are only there for who searches: their number may stand on
+    a paper.
     """
     if not search.split():
-        return Patient.objects.newest(where={}, start=start, count=count)
+        return Patient.objects.newest(where=LIVE, start=start, count=count)
     try:
         hashes = query_hashes(search, _hospital_id())
     except KeyDestroyed:

@@ -47,9 +47,28 @@ class CaseIncomplete(ServiceFault):
     """The case lacks something that it needs before it can be graded."""
 
 
+class PatientGone(ServiceFault):
+    """The record was merged into another one, or erased, since the caller looked at it."""
+
+    def __init__(self) -> None:
+        super().__init__("This record was merged or erased meanwhile. Look the patient up again.")
+
+
+def patient_secure(pk: ObjectId) -> Patient:
+    """Return a live record as it is now, kept from change by others until the transaction ends.
+
+    Raises PatientGone.
+    """
+    patient = Patient.objects.secure(pk)
+    if patient is None:
+        raise PatientGone
+    return patient
+
+
 @audited
 def case_create(*, patient: Patient, by: str, **details) -> Case:
-    """Start a case for a patient. Post-state: DRAFT, without photographs."""
+    """Start a case for a patient. Post-state: DRAFT, without photographs. Raises PatientGone."""
+    patient = patient_secure(patient.pk)
     case = Case(
         hospital_id=patient.hospital_id,
         patient=patient,

@@ -4,21 +4,24 @@ from accounts.permissions import ROLE_CAPABILITIES, ROLE_MEANINGS, Capability, R
 
 SEE, EDIT = Capability.SEE_RECORDS, Capability.EDIT_PATIENTS
 CAPTURE, MANAGE = Capability.CAPTURE_CASES, Capability.MANAGE_PEOPLE
+MERGE, EXPORT = Capability.MERGE_PATIENTS, Capability.EXPORT_PATIENTS
+HOLD, ERASE = Capability.HOLD_PATIENTS, Capability.ERASE_PATIENTS
+STAFF = {SEE, EDIT, CAPTURE, MERGE, EXPORT, HOLD}
 
 
 def test_roles_may_what_their_meaning_says():
     assert {role: set(capabilities_of([role])) for role in Role} == {
-        Role.STAFF: {SEE, EDIT, CAPTURE},
+        Role.STAFF: STAFF,
         Role.GRADER: {SEE},
         Role.ARBITRATOR: {SEE},
-        Role.HOSPITAL_ADMIN: {MANAGE},
+        Role.HOSPITAL_ADMIN: {MANAGE, ERASE},
         Role.AUDITOR: {SEE},
     }
     assert set(ROLE_MEANINGS) == set(ROLE_CAPABILITIES) == set(Role)
 
 
 def test_several_roles_add_up_and_unknown_ones_add_nothing():
-    assert capabilities_of(["staff", "hospital_admin"]) == {SEE, EDIT, CAPTURE, MANAGE}
+    assert capabilities_of(["staff", "hospital_admin"]) == STAFF | {MANAGE, ERASE}
     assert capabilities_of(["auditor", "role of a later version"]) == {SEE}
     assert capabilities_of([]) == set()
 

@@ -1,8 +1,12 @@
 """Image bytes in MongoDB GridFS behind Django's Storage API: replicated with the records."""
 
+import datetime as dt
+import re
+
 import gridfs
+from bson import ObjectId
 from django.core.files.base import File
-from django.core.files.storage import Storage
+from django.core.files.storage import Storage, default_storage
 from django.db import connection
 from django.utils.deconstruct import deconstructible
 
@@ -69,6 +73,28 @@ class GridFSStorage(Storage):
         for found in self._files(name):
             bucket.delete(found._id)
 
+    def names_in(self, folder: str) -> list[str]:
+        """Return what is stored in a folder and below it. For deleting alone: nothing lists."""
+        within = {"filename": {"$regex": f"^{re.escape(folder)}/"}}
+        return [found.filename for found in self._bucket().find(within)]
+
+    def delete_orphans(self, before: dt.datetime) -> int:
+        """Delete the pieces of uploads that were broken off before a time; return how many were.
+
+        A file's pieces are written before its name: until that comes, nothing leads to them.
+        """
+        chunks = connection.database.get_collection(f"{self.bucket_name}.chunks")
+        old = {"files_id": {"$lt": ObjectId.from_datetime(before)}, "n": 0}
+        began = [piece["files_id"] for piece in chunks.find(old, {"files_id": 1, "_id": 0})]
+        orphans = set(began) - self._named(began)
+        for orphan in orphans:
+            chunks.delete_many({"files_id": orphan})
+        return len(orphans)
+
+    def _named(self, files_ids: list) -> set:
+        files = connection.database.get_collection(f"{self.bucket_name}.files")
+        return {found["_id"] for found in files.find({"_id": {"$in": files_ids}}, {"_id": 1})}
+
     def _files(self, name: str) -> list[gridfs.GridOut]:
         """Return what is stored under a name, newest first: as reading by name sees it."""
         return list(self._bucket().find({"filename": name}).sort("uploadDate", -1))
@@ -77,3 +103,20 @@ class GridFSStorage(Storage):
 def _require_reading(mode: str) -> None:
     if mode != "rb":
         raise ValueError("Stored images are read-only; open them with mode 'rb'.")
+
+
+def folder_delete(folder: str) -> None:
+    """Delete every stored file in a folder and below it; an empty or absent one is no error."""
+    for name in _names_in(folder):
+        default_storage.delete(name)
+
+
+def _names_in(folder: str) -> list[str]:
+    if hasattr(default_storage, "names_in"):
+        return default_storage.names_in(folder)
+    try:
+        folders, files = default_storage.listdir(folder)
+    except FileNotFoundError:
+        return []
+    below = [name for inner in folders for name in _names_in(f"{folder}/{inner}")]
+    return [*(f"{folder}/{name}" for name in files), *below]

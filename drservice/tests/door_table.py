@@ -24,17 +24,15 @@ from functools import cached_property
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from bson import ObjectId
-from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
 
 from accounts.models import Hospital, Membership
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import make_member, make_user
 from drservice.operators.tests.factories import make_model_record
-from workspace.models import Case
-from workspace.schemas import Laterality
-from workspace.services import case_claim, case_complete, case_submit
-from workspace.tests.factories import make_case, make_image, make_patient, make_result
+from workspace.models import Case, Erasure, Patient
+from workspace.patients.erasing import erasure_ask
+from workspace.schemas import ErasureReason
+from workspace.tests.factories import graded_case_with_files, make_patient
 
 TABLE = """
 name                        methods   who             what
@@ -74,6 +72,21 @@ workspace:patient-list      GET       see_records     -
 workspace:patient-create    GET,POST  edit_patients   -
 workspace:patient-detail    GET       see_records     patient
 workspace:patient-update    GET,POST  edit_patients   patient
+workspace:duplicate-list    GET       merge_patients  -
+workspace:patient-duplicates GET      merge_patients  patient
+workspace:patient-merge     GET,POST  merge_patients  pair
+workspace:patient-tell-apart POST     merge_patients  pair
+workspace:patient-unmerge   GET,POST  merge_patients  patient
+workspace:patient-export    GET,POST  export_patients patient
+workspace:patient-hold      GET,POST  hold_patients   patient
+workspace:patient-release   POST      hold_patients   patient
+workspace:patient-erase     GET,POST  hold_patients   patient
+workspace:patient-erase-withdraw POST hold_patients   patient
+workspace:record-keeping    GET,POST  erase_patients  -
+workspace:hospital-hold     POST      erase_patients  -
+workspace:hospital-release  POST      erase_patients  -
+workspace:erasure-detail    GET,POST  erase_patients  erasure
+workspace:erasure-decline   POST      erase_patients  erasure
 workspace:case-create       GET,POST  capture_cases   patient
 workspace:case-list         GET       see_records     -
 workspace:worklist-events   GET       =see_records    -
@@ -127,6 +140,17 @@ class HospitalA:
     def colleague(self) -> Membership:
         return Membership.objects.get(user=make_member(self.hospital, "auditor"))
 
+    @cached_property
+    def other_patient(self) -> Patient:
+        return make_patient(self.hospital)
+
+    @cached_property
+    def erasure(self) -> Erasure:
+        with hospital_scope(self.hospital.pk):
+            asked_by = make_member(self.hospital, "staff")
+            patient = make_patient(self.hospital)
+            return erasure_ask(patient=patient, by=asked_by, reason=ErasureReason.WISH)
+
 
 # The arguments of an address for each kind of object; "-" is an address without any.
 OBJECTS: dict[str, Callable[[HospitalA], dict]] = {
@@ -134,6 +158,8 @@ OBJECTS: dict[str, Callable[[HospitalA], dict]] = {
     "hospital": lambda a: {},
     "membership": lambda a: {"pk": a.colleague.pk},
     "patient": lambda a: {"pk": a.case.patient_id},
+    "pair": lambda a: {"pk": a.case.patient_id, "other": a.other_patient.pk},
+    "erasure": lambda a: {"pk": a.erasure.pk},
     "case": lambda a: {"pk": a.case.pk},
     "image": lambda a: {"pk": a.case.pk, "key": a.case.images[0].key},
     "some-hospital": lambda a: {"pk": a.hospital.pk},
@@ -176,24 +202,3 @@ def passkey_of_nobody_here() -> Authenticator:
     """Return a passkey of somebody who isn't among the people that walk."""
     kind = Authenticator.Type.WEBAUTHN
     return Authenticator.objects.create(user=make_user(), type=kind, data={"name": "A passkey"})
-
-
-def graded_case_with_files(patient) -> Case:
-    content = b"the bytes of a photograph"
-    case = make_case(patient, lateralities=())
-    with hospital_scope(patient.hospital_id):
-        for laterality in Laterality:
-            image = make_image(
-                laterality, sha256=hashlib.sha256(content + laterality.encode()).hexdigest()
-            )
-            for name in ("original", "display", "thumbnail", "heatmap"):
-                stored = image.original.replace("original", name)
-                default_storage.save(stored, ContentFile(content + laterality.encode()))
-            case = Case.objects.add_image(pk=case.pk, image=image)
-        case = case_submit(case=case, by="A nurse")
-    claimed = case_claim(case_pk=str(case.pk), worker="test")
-    results = [
-        make_result(image, heatmap=image.original.replace("original", "heatmap"))
-        for image in claimed.images
-    ]
-    return case_complete(case=claimed, results=results)

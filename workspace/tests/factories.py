@@ -4,10 +4,14 @@ import datetime as dt
 import hashlib
 from itertools import count
 
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+
 from accounts.models import Hospital
 from accounts.scoping import hospital_scope
 from workspace.case_parts import EyeImage
 from workspace.models import Case, Patient
+from workspace.patients.registering import patient_create
 from workspace.schemas import ImageResult, Laterality, Quality
 from workspace.services import case_claim, case_complete, case_create, case_submit
 
@@ -23,10 +27,7 @@ def make_patient(hospital: Hospital, **fields) -> Patient:
         **fields,
     }
     with hospital_scope(hospital.pk):
-        patient = Patient(hospital=hospital, **fields)
-        patient.full_clean()
-        patient.save()
-    return patient
+        return patient_create(hospital_id=hospital.pk, **fields)
 
 
 def make_image(laterality: str = "", **fields) -> EyeImage:
@@ -82,4 +83,26 @@ def make_graded_case(patient: Patient, right: int | None = 0, left: int | None =
     claimed = case_claim(case_pk=str(make_queued_case(patient).pk), worker="test")
     grades = {Laterality.OD: right, Laterality.OS: left}
     results = [make_result(image, grades[image.laterality]) for image in claimed.images]
+    return case_complete(case=claimed, results=results)
+
+
+def graded_case_with_files(patient: Patient) -> Case:
+    """Return a graded case whose photographs and attention maps are stored."""
+    content = b"the bytes of a photograph"
+    case = make_case(patient, lateralities=())
+    with hospital_scope(patient.hospital_id):
+        for laterality in Laterality:
+            image = make_image(
+                laterality, sha256=hashlib.sha256(content + laterality.encode()).hexdigest()
+            )
+            for name in ("original", "display", "thumbnail", "heatmap"):
+                stored = image.original.replace("original", name)
+                default_storage.save(stored, ContentFile(content + laterality.encode()))
+            case = Case.objects.add_image(pk=case.pk, image=image)
+        case = case_submit(case=case, by="A nurse")
+    claimed = case_claim(case_pk=str(case.pk), worker="test")
+    results = [
+        make_result(image, heatmap=image.original.replace("original", "heatmap"))
+        for image in claimed.images
+    ]
     return case_complete(case=claimed, results=results)

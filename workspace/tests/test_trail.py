@@ -17,7 +17,7 @@ from accounts.scoping import hospital_scope
 from accounts.tests.factories import make_hospital
 from workspace.image_services import image_add, image_label, image_remove
 from workspace.models import Case, Patient
-from workspace.patient_services import patient_create, patient_update
+from workspace.patients.registering import patient_create, patient_update
 from workspace.services import (
     case_amend,
     case_cancel,

@@ -1,18 +1,22 @@
 """Photographs in GridFS: every byte back, in pieces, and no way to them but the storage."""
 
+import datetime as dt
 import hashlib
 import random
 from io import BytesIO
 
 import pytest
+from bson import ObjectId
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage, storages
 from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
+from django.db import connection
 
-from drservice.common.storage import CHUNK_BYTES, GridFSStorage
+from drservice.common.storage import CHUNK_BYTES, GridFSStorage, folder_delete
 
 pytestmark = pytest.mark.django_db
 
+NOW = dt.datetime.now(dt.UTC)
 BYTES = random.Random(20).randbytes(8 * CHUNK_BYTES + 3)
 
 
@@ -104,3 +108,40 @@ def test_stored_file_is_read_only_and_has_no_address():
         default_storage.url("kept")
     with pytest.raises(NotImplementedError):
         default_storage.listdir("")
+
+
+def test_folder_delete_takes_what_is_below_and_nothing_beside():
+    for name in ("a/b/1", "a/b/c/2", "a/bb/3", "a.b/4"):
+        default_storage.save(name, ContentFile(b"x"))
+    folder_delete("a/b")
+    folder_delete("nothing/here")
+    left = [
+        name for name in ("a/b/1", "a/b/c/2", "a/bb/3", "a.b/4") if default_storage.exists(name)
+    ]
+    assert left == ["a/bb/3", "a.b/4"]
+
+
+def test_folder_delete_works_on_a_storage_of_files(settings, tmp_path):
+    files = {"BACKEND": "django.core.files.storage.FileSystemStorage"}
+    settings.STORAGES = {**settings.STORAGES, "default": files}
+    settings.MEDIA_ROOT = tmp_path
+    for name in ("a/b/1", "a/b/c/2", "a/bb/3"):
+        default_storage.save(name, ContentFile(b"x"))
+    folder_delete("a/b")
+    folder_delete("nothing/here")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["3"]
+
+
+def test_pieces_of_broken_uploads_are_deleted_once_they_are_old():
+    default_storage.save("whole", ContentFile(BYTES))
+    chunks = connection.database.get_collection("images.chunks")
+    broken = [ObjectId.from_datetime(NOW - dt.timedelta(days=days)) for days in (3, 0)]
+    for files_id in broken:
+        chunks.insert_many([{"files_id": files_id, "n": n, "data": b"x"} for n in range(2)])
+
+    assert default_storage.delete_orphans(NOW - dt.timedelta(days=1)) == 1
+
+    assert chunks.count_documents({"files_id": broken[0]}) == 0
+    assert chunks.count_documents({"files_id": broken[1]}) == 2
+    with default_storage.open("whole") as stored:
+        assert stored.read() == BYTES

@@ -10,7 +10,7 @@ from django.db import connection
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import make_hospital
 from workspace.models import Case, Patient
-from workspace.patient_services import patient_create, patient_update
+from workspace.patients.registering import patient_create, patient_update
 from workspace.selectors import patient_by_mrn, patient_list
 from workspace.services import case_create
 from workspace.tests.factories import make_patient

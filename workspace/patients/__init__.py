@@ -1,0 +1,1 @@
+"""What is done with patients' records: register, find duplicates, merge, export, keep, erase."""
