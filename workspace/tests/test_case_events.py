@@ -15,10 +15,10 @@ import redis
 from django.test import Client
 
 from accounts import announcements
+from accounts.hospital_services import hospital_close
 from accounts.models import Membership, User
 from accounts.permissions import Role
 from accounts.services import (
-    hospital_set_active,
     membership_create,
     membership_deactivate,
     membership_update,
@@ -266,7 +266,7 @@ def test_open_page_ends_with_its_hospital(web, two_hospitals, client_of):
     with web.open_page(client, "/cases/events/") as page:
         page.wait_for(lambda name, _: name == "cases", 5)
         at = time.monotonic()
-        hospital_set_active(hospital=two_hospitals.a.hospital, is_active=False)
+        hospital_close(hospital=two_hospitals.a.hospital, reason="For a test")
         assert page.wait_for(lambda name, _: name == "shut", 10) - at < PUSHED_S
 
 
