@@ -23,7 +23,7 @@ from accounts.keys.services import key_state
 from accounts.scoping import every_hospital, hospital_scope
 from accounts.tests.factories import make_hospital
 from workspace.models import Case, Patient
-from workspace.patient_services import patient_create, patient_update
+from workspace.patients.registering import patient_create, patient_update
 from workspace.selectors import patient_by_mrn, patient_list
 from workspace.tests.factories import make_case, make_patient
 
