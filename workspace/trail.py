@@ -93,12 +93,15 @@ def outcome_facts(case: "Case") -> dict:
     }
 
 
-def patient_viewed(patient: "Patient") -> None:
-    audit_view(subject_kind="patient", subject_id=patient.pk, patient_id=patient.pk)
+def patient_viewed(patient: "Patient", *, again: bool = False) -> None:
+    audit_view(subject_kind="patient", subject_id=patient.pk, patient_id=patient.pk, again=again)
 
 
 def case_viewed(case: "Case", *, again: bool) -> None:
-    """Keep that somebody sees a case. `again`: their open page says that it only looks anew."""
+    """Keep that somebody sees a case.
+
+    `again`: their open page says that it only looks anew, or this is a part of such a page.
+    """
     audit_view(subject_kind="case", subject_id=case.pk, patient_id=case.patient_id, again=again)
 
 

@@ -16,11 +16,22 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
+from accounts.audit.actions import Action
+from accounts.audit.models import AuditEvent
 from accounts.models import Hospital, Membership, User
+from accounts.permissions import ROLE_CAPABILITIES
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import PASSWORD, make_member, make_user
 from drservice.testing.pages import body_without_token
-from drservice.tests.doors import ROWS, Knocker, Row, address_of, every_url, refusal_at_the_door
+from drservice.tests.doors import (
+    ROWS,
+    Knocker,
+    Person,
+    Row,
+    address_of,
+    every_url,
+    refusal_at_the_door,
+)
 from workspace.models import Case, Patient
 from workspace.tests.factories import make_case, make_graded_case, make_patient
 from workspace.tests.pictures import upload
@@ -229,6 +240,31 @@ def test_no_door_opens_without_the_second_factor_that_is_asked_for(
                     entered.append(f"{person.title}: {method} {row.name} is {answer.status_code}")
     assert tried > 30
     assert not entered, "\n".join(entered)
+
+
+# What these tell of a record is that it changed.
+TELLS_NOTHING = {"workspace:case-events"}
+
+
+def test_nobody_is_shown_a_record_without_an_event(hospital_a, objects_of_a):
+    unkept, tried = [], 0
+    for row in reading_rows():
+        if row.what not in ("patient", "case", "image") or row.name in TELLS_NOTHING:
+            continue
+        person = make_member(hospital_a.hospital, *ROLE_CAPABILITIES)
+        answer = Knocker().knock(
+            Person("anew", person), "GET", address_of(row, objects_of_a[row.what])
+        )
+        if answer.status_code != 200:
+            continue
+        tried += 1
+        with hospital_scope(hospital_a.hospital.pk):
+            kept = AuditEvent.objects.filter(actor_id=str(person.pk), action=Action.VIEW)
+            about = {event.patient_id for event in kept}
+        if about != {hospital_a.case.patient_id}:
+            unkept.append(row.name)
+    assert tried >= 10
+    assert not unkept, "these show a record and keep no event: " + ", ".join(unkept)
 
 
 def test_value_in_an_address_does_not_stand_in_for_a_field(two_hospitals, client_of):

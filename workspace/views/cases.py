@@ -81,7 +81,9 @@ def _case_page(request: HttpRequest, case: Case, status: int = 200, **more) -> H
 @member(Capability.SEE_RECORDS, anonymous=NOT_FOUND)
 @require_safe
 def case_status_json(request: HttpRequest, pk: ObjectId) -> HttpResponse:
-    return JsonResponse(case_status(access_case(request, pk)))
+    case = access_case(request, pk)
+    case_viewed(case, again=True)
+    return JsonResponse(case_status(case))
 
 
 # A page that refuses an entry stays at the address of its form. Whoever then asks for that address

@@ -27,7 +27,7 @@ from workspace.image_services import image_remove as remove_image
 from workspace.intake import field_guess, laterality_guess
 from workspace.models import Case
 from workspace.schemas import Field, Laterality
-from workspace.trail import original_viewed
+from workspace.trail import case_viewed, original_viewed
 from workspace.views.case_page import case_context
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,9 @@ def _html_answer(request: HttpRequest, case: Case, results: list[dict]) -> HttpR
 @require_safe
 def case_photographs(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     """Show the photographs of a case alone, for a page whose uploads have ended."""
-    return _photographs(request, access_case(request, pk))
+    case = access_case(request, pk)
+    case_viewed(case, again=True)
+    return _photographs(request, case)
 
 
 def _photographs(request: HttpRequest, case: Case, results: list[dict] = ()) -> HttpResponse:
@@ -175,25 +177,32 @@ def image_original(request: HttpRequest, pk: ObjectId, key: str) -> HttpResponse
 @member(Capability.SEE_RECORDS, anonymous=NOT_FOUND)
 @require_safe
 def image_display(request: HttpRequest, pk: ObjectId, key: str) -> HttpResponse:
-    _, image = access_image(request, pk, key)
+    image = _shown(request, pk, key)
     return _stored(request, image.display, "image/jpeg", f"{image.sha256}-display")
 
 
 @member(Capability.SEE_RECORDS, anonymous=NOT_FOUND)
 @require_safe
 def image_thumbnail(request: HttpRequest, pk: ObjectId, key: str) -> HttpResponse:
-    _, image = access_image(request, pk, key)
+    image = _shown(request, pk, key)
     return _stored(request, thumbnail_name(image), "image/jpeg", f"{image.sha256}-thumbnail")
 
 
 @member(Capability.SEE_RECORDS, anonymous=NOT_FOUND)
 @require_safe
 def image_heatmap(request: HttpRequest, pk: ObjectId, key: str) -> HttpResponse:
-    _, image = access_image(request, pk, key)
+    image = _shown(request, pk, key)
     if not _has_heatmap(image):
         raise Http404
     tag = hashlib.sha256(image.grading.heatmap.encode()).hexdigest()
     return _stored(request, image.grading.heatmap, "image/png", tag)
+
+
+def _shown(request: HttpRequest, pk: ObjectId, key: str) -> EyeImage:
+    """Return a photograph to show: a part of its case's page, or else a view of the case itself."""
+    case, image = access_image(request, pk, key)
+    case_viewed(case, again=True)
+    return image
 
 
 def _has_heatmap(image: EyeImage) -> bool:

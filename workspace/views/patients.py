@@ -149,6 +149,7 @@ def case_create(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     if patient.merged:
         return redirect("workspace:patient-detail", patient.pk)
     if request.method != "POST":
+        patient_viewed(patient, again=True)
         context = {"section": "patients", "patient": patient}
         return render(request, "workspace/case_create.html", context)
     try:
