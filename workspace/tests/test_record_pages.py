@@ -5,9 +5,11 @@ import hashlib
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.core.cache import cache
 from django.urls import reverse
 
 from accounts.audit.actions import Action
@@ -16,6 +18,7 @@ from accounts.scoping import hospital_scope
 from workspace.models import Case, Erasure, Patient, RetentionPolicy
 from workspace.patients.merging import patient_merge
 from workspace.tests.factories import graded_case_with_files, make_case, make_patient
+from workspace.views.exports import EXPORTS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -207,6 +210,17 @@ def test_export_is_audited_before_anything_is_sent(a, nurse):
     response = nurse.post(url("patient-export", patient.pk), {"reason": "A copy"})
     assert response.status_code == 200
     assert events_of(patient) == [Action.CREATE, Action.EXPORT]
+
+
+def test_one_person_exports_so_many_records_and_no_more(a, nurse, monkeypatch):
+    cache.clear()
+    monkeypatch.setattr("workspace.views.exports.EXPORTS", replace(EXPORTS, most=1))
+    first, second = make_patient(a.hospital), make_patient(a.hospital)
+    assert nurse.post(url("patient-export", first.pk), {"reason": "A copy"}).status_code == 200
+    refused = nurse.post(url("patient-export", second.pk), {"reason": "A copy"})
+    assert refused.status_code == 422
+    assert "Wait an hour" in text_of(refused)
+    assert events_of(second) == [Action.CREATE]
 
 
 def test_hold_is_shown_and_lifted(a, nurse):

@@ -12,12 +12,21 @@ from accounts.pages import form_page, posted, require_form
 from accounts.permissions import Capability
 from accounts.scoping import hospital_scope
 from drservice.common.errors import ServiceFault
+from drservice.common.rate_limits import RateLimit
 from workspace.access import access_patient
 from workspace.models import Patient
 from workspace.patients.exporting import patient_archive, patient_export_begin
 from workspace.record_forms import ReasonForm
 from workspace.selectors import UNLISTED_CASE_FIELDS, cases_of_patient
 from workspace.trail import patient_viewed
+
+# A patient asks for a copy now and then; whoever exports one after the other takes the hospital's.
+EXPORTS = RateLimit(
+    name="exports",
+    most=30,
+    window_s=3600,
+    refusal="One person exports 30 records in an hour at most. Wait an hour, then export this one.",
+)
 
 
 @member(Capability.EXPORT_PATIENTS)
@@ -33,7 +42,7 @@ def patient_export(request: HttpRequest, pk: ObjectId) -> HttpResponse:
         button="Export",
         hint="For instance: the patient asked for a copy",
     )
-    document = _begun(form, patient)
+    document = _begun(form, patient, by=request.user.pk)
     if document is not None:
         return _attachment(patient, document)
     patient_viewed(patient)
@@ -45,10 +54,11 @@ def patient_export(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     return form_page(request, "workspace/patient_export.html", form, **context)
 
 
-def _begun(form: ReasonForm, patient: Patient) -> dict | None:
+def _begun(form: ReasonForm, patient: Patient, *, by: ObjectId) -> dict | None:
     if not form.is_bound or not form.is_valid():
         return None
     try:
+        EXPORTS.take(by)
         return patient_export_begin(patient=patient, reason=form.cleaned_data["reason"])
     except ServiceFault as fault:
         form.add_error(None, fault.message)
