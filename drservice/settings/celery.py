@@ -13,6 +13,8 @@ _RECONCILE_EVERY_S = env.read("RECONCILE_EVERY_S")
 # A sweep may have to wait until a thread is done with its case; old ones are not piled up.
 _SWEEPS_WAITING = 12
 
+_SWEEP_RECORDS_EVERY_S = 3600
+
 CELERY_TASK_DEFAULT_QUEUE = INFERENCE_QUEUE
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
@@ -44,6 +46,12 @@ CELERY_BEAT_SCHEDULE = {
         "task": "workspace.reconcile_cases",
         "schedule": float(_RECONCILE_EVERY_S),
         "options": {"queue": INFERENCE_QUEUE, "expires": _SWEEPS_WAITING * _RECONCILE_EVERY_S},
-    }
+    },
+    # Also takes a second look for files of patients who were erased since the last one.
+    "sweep-records": {
+        "task": "workspace.sweep_records",
+        "schedule": float(_SWEEP_RECORDS_EVERY_S),
+        "options": {"queue": INFERENCE_QUEUE, "expires": _SWEEP_RECORDS_EVERY_S},
+    },
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(env.read("VAR_DIR") / "celerybeat-schedule")

@@ -96,7 +96,7 @@ def patient_archive(document: dict) -> Iterator[bytes]:
     sink, manifest = _Sink(), Manifest()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         yield from _add(archive, sink, manifest, "patient.json", [as_json(document)])
-        for stored in files_of(document):
+        for stored in stored_files(document["cases"]):
             yield from _add_stored(archive, sink, manifest, stored)
         archive.writestr(_entry("manifest.json"), manifest.as_json())
     yield sink.take()
@@ -117,14 +117,19 @@ def patient_document(patient: Patient) -> dict:
     }
 
 
-def files_of(document: dict) -> list[StoredFile]:
-    """Return the files that a document's photographs name."""
-    photographs = [one for case in document["cases"] for one in case["photographs"]]
+def stored_files(cases: list[dict]) -> list[StoredFile]:
+    """Return the files that the photographs of some cases name."""
+    photographs = [one for case in cases for one in case["photographs"]]
     return [found for one in photographs for found in one["files"].values()]
 
 
 def as_json(value) -> bytes:
     return json.dumps(value, cls=_Encoder, ensure_ascii=False, indent=2).encode()
+
+
+def as_line(value) -> bytes:
+    """Return a value as one line of JSON."""
+    return json.dumps(value, cls=_Encoder, ensure_ascii=False).encode() + b"\n"
 
 
 def case_document(case: Case) -> dict:
