@@ -168,7 +168,7 @@ class _PageReader(HTMLParser):
             self._silent += 1
         if tag == "a" and values.get("href"):
             self.links.append(urllib.parse.urljoin(self.url, values["href"]))
-        if "notice" in values.get("class", "").split():
+        if "notice" in values.get("class", "").split() and "hidden" not in values:
             self._notice_tag = tag
             self.notices.append("")
         if tag == "form":

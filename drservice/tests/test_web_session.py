@@ -20,6 +20,7 @@ PAGE = """
   <textarea name="notes">two
 lines</textarea>
 </form>
+<p class="notice" hidden>Later perhaps.</p>
 <div class="notice notice-error"><p>The photograph</p> is too dark.</div><p>Not a notice.</p>
 <form method="post" id="other"><input name="here" value="1"></form>
 <input name="outside" value="x"><input name="named" form="other" value="2">
@@ -46,6 +47,7 @@ def test_missing_form_says_what_the_page_says_instead():
     with pytest.raises(PageError, match=r"/cases/1/ has no form for /submit/.*too dark") as missing:
         page.form("/submit/")
     assert "Not a notice" not in str(missing.value)
+    assert "Later" not in str(missing.value)
     plain = parse_page("http://127.0.0.1:8000/cases/1/", PAGE.replace("notice ", ""))
     assert plain.says.startswith("New case A patient")
 

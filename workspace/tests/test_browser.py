@@ -84,7 +84,7 @@ def sign_in(page: Page, address: str, user) -> None:
     page.goto(f"{address}/")
     page.locator("[name=email]").fill(user.email)
     page.locator("[name=password]").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
 
 
 def register_patient(page: Page) -> None:
