@@ -72,7 +72,7 @@ def unwrap(wrapped: bytes, *, owner: str) -> bytes:
         if master.fingerprint == fingerprint:
             return _opened(master, head, rest, owner)
     raise MasterKeyFault(
-        f"The key of {owner} was locked by the master key with the fingerprint "
+        f"The key of the {owner} was locked by the master key with the fingerprint "
         f"{fingerprint.hex()}, which is not among those set ({_fingerprints()}). Add that one to "
         "MASTER_KEY, after a comma; docs/keys.md says more."
     )
@@ -89,7 +89,7 @@ def _opened(master: MasterKey, head: bytes, rest: bytes, owner: str) -> bytes:
         return master.cipher.decrypt(nonce, encrypted, _bound(head, owner))
     except InvalidTag as error:
         raise MasterKeyFault(
-            f"The key of {owner} is damaged: the master key fits, and what it opens does not. "
+            f"The key of the {owner} is damaged: the master key fits, and what it opens does not. "
             "Restore the keys from a backup of the database."
         ) from error
 
