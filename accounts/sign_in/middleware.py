@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from accounts.open_sessions import SESSION_SEEN
 from accounts.sign_in.selectors import has_second_factor
 
-SESSION_LISTED = "listed_at_s"
+SESSION_LISTED = "listed_as"
 
 
 class SessionListMiddleware:
@@ -45,7 +45,8 @@ def is_factor_asked_for(request: HttpRequest) -> bool:
 
 
 def _list_session(request: HttpRequest) -> None:
-    seen_s = request.session.get(SESSION_SEEN)
-    if request.session.get(SESSION_LISTED) != seen_s:
+    # With its key, which a change of the password renews.
+    seen = [request.session.session_key, request.session.get(SESSION_SEEN)]
+    if request.session.get(SESSION_LISTED) != seen:
         UserSession.objects.create_from_request(request)
-        request.session[SESSION_LISTED] = seen_s
+        request.session[SESSION_LISTED] = seen
