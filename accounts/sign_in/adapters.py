@@ -2,18 +2,24 @@
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.authentication import get_authentication_records
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialLogin
+from allauth.socialaccount.providers.base.constants import AuthError
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth import authenticate
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts.keys.sealing import platform_seal, platform_unseal
 from accounts.models import User
 from accounts.services import user_set_password
-from accounts.sign_in.services import is_recent, mail_send
+from accounts.sign_in.oidc import person_behind
+from accounts.sign_in.services import is_recent, mail_send, user_trust_directory
 
 SERVICE_NAME = "DR Service"
 SEALED_FOR = "second factor"
@@ -77,3 +83,44 @@ class MFAAdapter(DefaultMFAAdapter):
 
     def _get_site_name(self) -> str:
         return settings.MFA_TOTP_ISSUER
+
+
+class SocialAccountAdapter(DefaultSocialAccountAdapter):
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
+        return False
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
+        """Link a directory's person to the one who is invited here by that verified e-mail."""
+        # Neither the directory's keys nor what else it tells of a person is kept.
+        sociallogin.token = None
+        sociallogin.account.extra_data = {}
+        if sociallogin.is_existing:
+            sociallogin.account.save(update_fields=["extra_data"])
+            return
+        user = person_behind(sociallogin)
+        if user is None or not user.is_active:
+            raise ImmediateHttpResponse(_not_invited(request))
+        user_trust_directory(user=user)
+        sociallogin.connect(request, user)
+
+    def on_authentication_error(self, request: HttpRequest, provider, error=None, **kwargs) -> None:
+        if error == AuthError.CANCELLED:
+            messages.info(request, "You did not sign in: it was cancelled at the other service.")
+            raise ImmediateHttpResponse(redirect("accounts:sign-in"))
+
+    def serialize_instance(self, instance) -> dict:
+        """Keep only the key of what is in the database, while a second factor is asked for."""
+        return {"pk": str(instance.pk)} if instance.pk else super().serialize_instance(instance)
+
+    def deserialize_instance(self, model, data: dict):
+        if "pk" not in data:
+            return super().deserialize_instance(model, data)
+        found = model.objects.filter(pk=data["pk"]).first()
+        if found is None:
+            raise ValueError(f"There is no such {model.__name__} any more.")
+        return found
+
+
+def _not_invited(request: HttpRequest) -> HttpResponse:
+    context = {"oidc_name": settings.OIDC_NAME}
+    return render(request, "account/signup_closed.html", context, status=403)

@@ -51,6 +51,19 @@ def second_factors_remove(*, user: User) -> int:
     return removed
 
 
+def user_trust_directory(*, user: User) -> User:
+    """Take a person as proven by their hospital's directory.
+
+    A first password, which somebody else has seen, stops working: whoever knows it could else come
+    back behind the person who never had to change it.
+    """
+    if user.must_change_password:
+        user.set_unusable_password()
+        user.must_change_password = False
+        user.save(update_fields=["password", "must_change_password"])
+    return user
+
+
 def mail_send(message: EmailMessage) -> None:
     """Send a mail, later unless settings say at once. What goes wrong is logged, not raised."""
     if settings.MAIL_IN_BACKGROUND:

@@ -12,9 +12,11 @@ from django.urls import path, re_path, reverse_lazy
 
 from accounts.access import public, signed_in
 from accounts.sign_in.doors import engine_view, only_own_passkey, only_with
-from accounts.sign_in.views import entrance, security
+from accounts.sign_in.oidc import PROVIDER
+from accounts.sign_in.views import entrance, oidc, security
 
 FORM, PAGE = ("GET", "HEAD", "POST"), ("GET", "HEAD")
+DIRECTORY = {"provider_id": PROVIDER}
 TO_SECURITY = reverse_lazy("mfa_index")
 
 
@@ -30,6 +32,8 @@ urlpatterns = [
     path("sign-in/", entrance.sign_in, name="account_login"),
     path("sign-in/code/", _entrance(mfa.authenticate), name="mfa_authenticate"),
     path("sign-in/passkey/", _entrance(webauthn.login_webauthn), name="mfa_login_webauthn"),
+    path("sign-in/directory/", oidc.begin, DIRECTORY, name="openid_connect_login"),
+    path("sign-in/directory/back/", oidc.complete, DIRECTORY, name="openid_connect_callback"),
     path("again/", _own(account.reauthenticate), name="account_reauthenticate"),
     path("again/code/", _own(mfa.reauthenticate), name="mfa_reauthenticate"),
     path(

@@ -46,6 +46,13 @@ def to_redis_url(text: str) -> str:
     return text
 
 
+def to_issuer(text: str) -> str:
+    local = ("http://127.0.0.1:", "http://localhost:")
+    if not text.startswith(("https://", *local)):
+        raise ValueError("must start with https://")
+    return text
+
+
 @dataclass(frozen=True)
 class Variable:
     name: str
@@ -88,6 +95,19 @@ VARIABLES = {
         ),
         Variable("EMAIL_FROM", str, "DR Service <no-reply@localhost>", "sender of all mail"),
         Variable("INVITATION_DAYS", to_positive, 7, "days until an invitation's link expires"),
+        Variable(
+            "OIDC_ISSUER", to_issuer, "", "address of an OpenID Connect provider; unset: none"
+        ),
+        Variable("OIDC_CLIENT_ID", str, "", "under which the provider knows this service"),
+        Variable("OIDC_CLIENT_SECRET", str, "", "the secret that goes with OIDC_CLIENT_ID"),
+        Variable("OIDC_CLIENT_SECRET_FILE", Path, None, "a file that holds OIDC_CLIENT_SECRET"),
+        Variable("OIDC_NAME", str, "your organisation", "what the sign-in page calls the provider"),
+        Variable(
+            "OIDC_EMAILS_ARE_VERIFIED",
+            to_bool,
+            False,
+            "1 if all the e-mails that the provider tells are verified, without saying so",
+        ),
         Variable(
             "MFA_FOR_OPERATORS",
             to_bool,

@@ -6,6 +6,7 @@ No address of allauth's is taken in as a whole: accounts.sign_in.urls names the 
 from datetime import timedelta
 
 from drservice.settings import env
+from drservice.settings.directory import openid_connect
 
 # Which second factors there are, and which of them may stand alone: a passkey that has checked its
 # owner (a finger, a face, a PIN) is two factors in one.
@@ -57,7 +58,11 @@ SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_LOGIN_ON_GET = True
 SOCIALACCOUNT_QUERY_EMAIL = True
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
-SOCIALACCOUNT_PROVIDERS = {}
+OIDC_ISSUER = env.read("OIDC_ISSUER")
+# What the sign-in page calls the directory; empty where none is set up.
+OIDC_NAME = env.read("OIDC_NAME") if OIDC_ISSUER else ""
+OIDC_EMAILS_ARE_VERIFIED = env.read("OIDC_EMAILS_ARE_VERIFIED")
+SOCIALACCOUNT_PROVIDERS = openid_connect() if OIDC_ISSUER else {}
 
 # Mail goes out beside the answer; see accounts.sign_in.services.
 MAIL_IN_BACKGROUND = True

@@ -52,6 +52,8 @@ accounts:member-activate    POST      manage_people   membership
 account_login               GET,POST  public          -
 mfa_authenticate            GET,POST  public          -
 mfa_login_webauthn          GET,POST  public          -
+openid_connect_login        GET       public          -
+openid_connect_callback     GET       public          -
 account_reauthenticate      GET,POST  signed-in       -
 mfa_reauthenticate          GET,POST  signed-in       -
 mfa_reauthenticate_webauthn  GET,POST  signed-in      -
@@ -179,7 +181,12 @@ POSTED: dict[str, Callable[[HospitalA], dict]] = {
 LEADS_TO_SIGN_IN = {"accounts:sign-out"}
 LEADS_TO_PASSWORD = {"accounts:start"}
 # What stands between a password and its second factor is for nobody who has not begun to sign in.
-LEADS_THE_ANONYMOUS_TO_SIGN_IN = {"mfa_authenticate", "mfa_login_webauthn"}
+LEADS_THE_ANONYMOUS_TO_SIGN_IN = {
+    "mfa_authenticate",
+    "mfa_login_webauthn",
+    "openid_connect_login",
+    "openid_connect_callback",
+}
 
 
 def missing(arguments: dict) -> dict:

@@ -8,8 +8,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import authenticate, logout, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render, resolve_url
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
@@ -18,6 +17,7 @@ from accounts.access import public, signed_in
 from accounts.models import User
 from accounts.pages import form_page, posted, require_form
 from accounts.services import user_set_password
+from accounts.sign_in.destinations import destination, safe_next
 from accounts.sign_in.doors import paused_without_redis
 from accounts.sign_in.forms import PasswordChangeForm, SignInForm
 
@@ -37,7 +37,7 @@ WRONG_CREDENTIALS = (
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Let a person in who knows their password, and lead them to where they were going."""
     if request.user.is_authenticated:
-        return redirect(_destination(request))
+        return redirect(destination(request))
     form = SignInForm(posted(request))
     if form.is_valid():
         user = authenticate(request, **form.cleaned_data)
@@ -45,7 +45,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             return _go_on(request, user)
         log.info("sign_in_failed address=%s", request.META.get("REMOTE_ADDR"))
         form.add_error(None, WRONG_CREDENTIALS)
-    context = {"form": form, "next": _safe_next(request)}
+    context = {"form": form, "next": safe_next(request), "oidc_name": settings.OIDC_NAME}
     return render(request, "accounts/sign_in.html", context, status=400 if form.errors else 200)
 
 
@@ -84,18 +84,5 @@ def password_change(request: HttpRequest) -> HttpResponse:
 
 def _go_on(request: HttpRequest, user: User) -> HttpResponse:
     """Let a person in whose password was right, or ask for their second factor first."""
-    login = Login(user=user, redirect_url=_destination(request))
+    login = Login(user=user, redirect_url=destination(request))
     return perform_password_login(request, {}, login)
-
-
-def _destination(request: HttpRequest) -> str:
-    return _safe_next(request) or resolve_url(settings.LOGIN_REDIRECT_URL)
-
-
-def _safe_next(request: HttpRequest) -> str:
-    """Return the page to go on to, or nothing when it is not an address of this very service."""
-    wanted = request.POST.get("next", request.GET.get("next", ""))
-    allowed = url_has_allowed_host_and_scheme(
-        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    )
-    return wanted if allowed else ""
