@@ -1,5 +1,7 @@
 """Keep the list of sessions true, and know who must set up a second factor before they go on."""
 
+from hashlib import sha256
+
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -45,8 +47,9 @@ def is_factor_asked_for(request: HttpRequest) -> bool:
 
 
 def _list_session(request: HttpRequest) -> None:
-    # With its key, which a change of the password renews.
-    seen = [request.session.session_key, request.session.get(SESSION_SEEN)]
+    # With its key, which a change of the password renews; the key itself stays out of the session.
+    key = sha256(str(request.session.session_key).encode()).hexdigest()
+    seen = [key[:16], request.session.get(SESSION_SEEN)]
     if request.session.get(SESSION_LISTED) != seen:
         UserSession.objects.create_from_request(request)
         request.session[SESSION_LISTED] = seen

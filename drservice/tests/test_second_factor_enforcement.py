@@ -70,8 +70,8 @@ async def test_events_are_kept_back_as_well(strict, async_client_of):
 def test_operators_need_one_where_settings_say_so(client_of):
     operator = make_user(is_operator=True)
     client = client_of(operator)
-    assert client.get("/accounts/").status_code == 200
+    assert client.get("/accounts/", follow=True).status_code == 200
     with override_settings(MFA_FOR_OPERATORS=True):
         assert client.get("/accounts/")["Location"] == SECURITY
         add_app(operator)
-        assert client.get("/accounts/").status_code == 200
+        assert client.get("/accounts/", follow=True).redirect_chain[-1][0] != SECURITY

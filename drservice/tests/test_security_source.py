@@ -37,8 +37,10 @@ NETWORK_MODULES = {
     "aiohttp", "http.client", "httpx", "requests", "smtplib", "socket", "urllib.request", "urllib3",
     "websockets",
 }  # fmt: skip
-# Who may open a connection by hand. All of these speak to this machine alone.
+# Who may open a connection by hand. All of these speak to this machine alone, but for the directory
+# that whoever runs the service has named.
 MAY_CONNECT = {
+    "accounts/sign_in/oidc.py": "knows the errors of the requests to the directory at OIDC_ISSUER",
     "drservice/embedded/ports.py": "finds a free port on loopback",
     "drservice/embedded/redis_server.py": "asks the redis that it started itself",
     "drservice/supervisor/http.py": "asks the web process that it started itself",
