@@ -45,7 +45,7 @@ def test_secret_may_stand_in_a_file(environment, tmp_path):
     [
         ({"OIDC_CLIENT_ID": ""}, "OIDC_CLIENT_ID is not set"),
         ({"OIDC_CLIENT_SECRET": ""}, "Set either OIDC_CLIENT_SECRET or OIDC_CLIENT_SECRET_FILE"),
-        ({"OIDC_CLIENT_SECRET_FILE": "/tmp/x"}, "and not both"),
+        ({"OIDC_CLIENT_SECRET_FILE": "/run/secrets/oidc"}, "and not both"),
         (
             {"OIDC_CLIENT_SECRET": "", "OIDC_CLIENT_SECRET_FILE": "/no/such/file"},
             "can't be read (FileNotFoundError)",
