@@ -48,8 +48,11 @@ def is_factor_asked_for(request: HttpRequest) -> bool:
 
 def _list_session(request: HttpRequest) -> None:
     # With its key, which a change of the password renews; the key itself stays out of the session.
-    key = sha256(str(request.session.session_key).encode()).hexdigest()
-    seen = [key[:16], request.session.get(SESSION_SEEN)]
-    if request.session.get(SESSION_LISTED) != seen:
+    key = request.session.session_key
+    seen = [sha256(str(key).encode()).hexdigest()[:16], request.session.get(SESSION_SEEN)]
+    if request.session.get(SESSION_LISTED) == seen:
+        return
+    # A session that is kept in a cookie alone could not be ended from elsewhere.
+    if request.session.exists(key):
         UserSession.objects.create_from_request(request)
         request.session[SESSION_LISTED] = seen

@@ -14,6 +14,7 @@ from accounts.access import public, signed_in
 from accounts.sign_in.doors import engine_view, only_own_passkey, only_with
 from accounts.sign_in.oidc import PROVIDER
 from accounts.sign_in.views import entrance, oidc, security
+from accounts.sign_in.views.factors import AppAddView, CodesRenewView
 
 FORM, PAGE = ("GET", "HEAD", "POST"), ("GET", "HEAD")
 DIRECTORY = {"provider_id": PROVIDER}
@@ -40,7 +41,7 @@ urlpatterns = [
         "again/passkey/", _own(webauthn.reauthenticate_webauthn), name="mfa_reauthenticate_webauthn"
     ),
     path("security/", security.security, name="mfa_index"),
-    path("security/app/", _own(totp.activate_totp), name="mfa_activate_totp"),
+    path("security/app/", _own(AppAddView.as_view()), name="mfa_activate_totp"),
     path(
         "security/app/remove/",
         _own(only_with(totp.deactivate_totp, lambda factors: factors.app)),
@@ -53,7 +54,7 @@ urlpatterns = [
     ),
     path(
         "security/codes/new/",
-        _own(only_with(codes.generate_recovery_codes, bool)),
+        _own(only_with(CodesRenewView.as_view(), bool)),
         name="mfa_generate_recovery_codes",
     ),
     path("security/passkeys/add/", _own(webauthn.add_webauthn), name="mfa_add_webauthn"),
