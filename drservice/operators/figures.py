@@ -67,6 +67,14 @@ class AgeFigures:
     failed: list[int] = field(default_factory=lambda: [0] * len(FAILED_AGES))
     longest_since: dt.datetime | None = None
 
+    @property
+    def waiting_words(self) -> list[str]:
+        return _counts_in_words(self.waiting, WAITING_AGES)
+
+    @property
+    def failed_words(self) -> list[str]:
+        return _counts_in_words(self.failed, FAILED_AGES)
+
 
 def hospital_figures(hospital_pks: Iterable[ObjectId]) -> dict[ObjectId, HospitalFigures]:
     """Count patients, cases and bytes of some hospitals."""
@@ -132,6 +140,10 @@ def _grouped(
     group = {"_id": {"hospital": "$hospital_id", **(by or {})}, **sums}
     collection = connection.get_collection(model._meta.db_table)
     return list(collection.aggregate([{"$match": narrowed}, {"$group": group}]))
+
+
+def _counts_in_words(counts: list[int], ages: tuple) -> list[str]:
+    return [f"{count} {words}" for count, (_, words) in zip(counts, ages, strict=True) if count]
 
 
 def _aware(stored: dt.datetime) -> dt.datetime:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import redis
 from django.conf import settings
 from django.db import connection
-from django.utils.timesince import timesince
+from django.utils import timezone
 
 from accounts.audit.chain_states import chain_states
 from accounts.selectors import hospital_list
 from drservice.health import redis_client
+from drservice.operators.words import age_in_words
 from drservice.supervisor.checkup import Finding, State, check_up
 from inference.selectors import workers_alive
 from inference.worker_status import WorkerStatus
@@ -32,7 +33,9 @@ class InstallationReport:
 
     @property
     def problems(self) -> int:
-        return sum(finding.state == State.PROBLEM for finding in self.findings)
+        """Count the parts that are broken and the workers that can't grade."""
+        broken = sum(finding.state == State.PROBLEM for finding in self.findings)
+        return broken + sum(not worker.ready for worker in self.workers or ())
 
 
 def installation_report() -> InstallationReport:
@@ -64,8 +67,8 @@ def audit_trail() -> Finding:
     if last is None:
         return Finding("audit", State.NOTE, "Nothing is on record yet.")
     events = sum(chain.events for chain in chains.values())
-    text = f"{events} events in {len(chains)} chains, the last one {timesince(last)} ago"
-    return Finding("audit", State.OK, text)
+    text = f"{events} events in {len(chains)} chains, the last "
+    return Finding("audit", State.OK, text + age_in_words(last, timezone.now()) + " ago")
 
 
 def queue_lengths() -> dict[str, int]:

@@ -61,6 +61,25 @@ def model_card(model: ModelVersion) -> ModelCard:
     )
 
 
+def lower_sensitivities(candidate: ModelCard, champion: ModelCard) -> list[str]:
+    """Name every sensitivity in which a candidate's card stands below the champion's."""
+    known = _sensitivities(champion)
+    return [
+        f"{name}, {place.lower()}: {value:.3f} instead of {known[place, name]:.3f}"
+        for (place, name), value in _sensitivities(candidate).items()
+        if value < known.get((place, name), 0)
+    ]
+
+
+def _sensitivities(card: ModelCard) -> dict[tuple[str, str], float]:
+    return {
+        (measurement.place, figure.name): figure.value
+        for measurement in card.measurements
+        for figure in measurement.figures
+        if "sensitivity" in figure.name and figure.value is not None
+    }
+
+
 def _measurement(place: str, metrics: dict) -> Measurement:
     figures = tuple(_figure(name, metrics.get(group), key) for group, key, name in FIGURES)
     return Measurement(place, metrics.get("eyes", 0), metrics.get("patients", 0), figures)

@@ -39,6 +39,7 @@ def test_promotion_shows_both_cards_and_going_back_brings_the_one_before(operato
     page = operator.get(f"/operators/models/{new.pk}/promote/")
     assert "0.811" in page.text
     assert "0.922" in page.text
+    assert "finds less" not in page.text
 
     assert promote(operator, new, seen_revision=1).status_code == 302
     assert champion_alias().model_id == new.pk

@@ -12,7 +12,7 @@ from accounts.pages import posted, require_form
 from drservice.operators.access import access_model
 from drservice.operators.acts import Act, act_page
 from drservice.operators.forms import ChampionForm
-from drservice.operators.model_cards import ModelCard, model_card
+from drservice.operators.model_cards import ModelCard, lower_sensitivities, model_card
 from inference.champion_services import model_promote as promote_model
 from inference.champion_services import model_rollback as rollback_model
 from inference.models import ModelAlias, ModelMove, ModelVersion
@@ -64,17 +64,16 @@ def model_promote(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     act = _act(
         title=f"Let {model.label} grade?",
         explanation="Every worker takes it up within seconds. Cases that are graded already keep "
-        "their grades. One click brings the present champion back.",
+        "their grades, and you can bring the present champion back at any time.",
         done=f"{model.label} is the champion.",
     )
     form = _champion_form(request, alias, "Make it the champion")
-    compared = [_row(one, alias) for one in (model, alias and alias.model) if one is not None]
     return act_page(
         request,
         act,
         form,
         lambda said: promote_model(model=model, **said),
-        compared=compared if len(compared) == 2 and compared[0].model != compared[1].model else [],
+        **_comparison(model, alias),
     )
 
 
@@ -91,14 +90,19 @@ def model_rollback(request: HttpRequest) -> HttpResponse:
         done=f"{before.label} is the champion again." if before else "",
     )
     form = _champion_form(request, alias, "Bring it back")
-    compared = [_row(before, alias), _row(alias.model, alias)] if before else []
-    return act_page(
-        request,
-        act,
-        form,
-        lambda said: rollback_model(**said),
-        compared=compared,
-    )
+    compared = _comparison(before, alias) if before else {}
+    return act_page(request, act, form, lambda said: rollback_model(**said), **compared)
+
+
+def _comparison(model: ModelVersion, alias: ModelAlias | None) -> dict:
+    """Return a model beside the champion, and in what it misses more; nothing for the champion."""
+    if alias is None or alias.model_id == model.pk:
+        return {}
+    compared = [_row(model, alias), _row(alias.model, alias)]
+    return {
+        "compared": compared,
+        "misses_more": lower_sensitivities(*(row.card for row in compared)),
+    }
 
 
 def _row(model: ModelVersion, alias: ModelAlias | None) -> ModelRow:

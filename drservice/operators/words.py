@@ -1,0 +1,15 @@
+"""How the pages say how long ago something was."""
+
+import datetime as dt
+
+UNITS = (("day", 86_400), ("h", 3600), ("min", 60))
+
+
+def age_in_words(since: dt.datetime, now: dt.datetime) -> str:
+    """Return an age in its largest unit, as somebody on call would say it: 12 s, 5 min, 3 days."""
+    seconds = max(0, int((now - since).total_seconds()))
+    for unit, length_s in UNITS:
+        if seconds >= length_s:
+            count = seconds // length_s
+            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''}"
+    return f"{seconds} s"
