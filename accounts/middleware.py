@@ -2,10 +2,12 @@
 
 import time
 from contextlib import nullcontext
+from datetime import timedelta
 
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 
 from accounts.announcements import access_announce
 from accounts.models import Membership
@@ -15,6 +17,7 @@ from accounts.selectors import memberships_of
 
 # The session is written at most this often to say that its owner is still there.
 SEEN_STEP_S = 60
+LAST_SEEN_STEP = timedelta(minutes=5)
 SIGNED_OUT = "You were signed out because nobody had used the page for a while."
 NOT_SAVED = " What you sent just now was not saved: sign in and enter it again."
 
@@ -52,6 +55,8 @@ class HospitalScopeMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.memberships = _memberships(request)
         request.membership = chosen_membership(request.session, request.memberships)
+        if request.membership and _is_click(request):
+            _seen(request.membership)
         with _scope_for(request.membership):
             return self.get_response(request)
 
@@ -71,6 +76,13 @@ def _is_click(request: HttpRequest) -> bool:
     # An open page listens for events and refreshes itself; neither shows that anybody is there.
     listens = request.headers.get("Accept") == "text/event-stream"
     return not listens and "X-Background" not in request.headers
+
+
+def _seen(membership: Membership) -> None:
+    """Remember that a member was here; written every few minutes at most."""
+    now = timezone.now()
+    if membership.last_seen_at is None or now - membership.last_seen_at > LAST_SEEN_STEP:
+        Membership.objects.filter(pk=membership.pk).update(last_seen_at=now)
 
 
 def _scope_for(membership: Membership | None):

@@ -10,7 +10,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.utils.crypto import constant_time_compare
 
 from accounts.models import Membership, User
-from accounts.selectors import memberships_of
+from accounts.selectors import has_mfa, memberships_of
 
 SESSION_HOSPITAL = "hospital_id"
 SESSION_BEGAN = "began_at_s"
@@ -43,7 +43,13 @@ def membership_now(session_key: str, user_pk: ObjectId) -> Membership | None:
     user = User.objects.filter(pk=user_pk, is_active=True).first()
     if user is None or not _belongs_to(session, user) or is_over(session):
         return None
-    return chosen_membership(session, memberships_of(user))
+    membership = chosen_membership(session, memberships_of(user))
+    return None if membership and _lacks_a_factor(membership) else membership
+
+
+def _lacks_a_factor(membership: Membership) -> bool:
+    """Tell whether the next request would lead to setting up a second factor."""
+    return membership.hospital.mfa_required and not has_mfa([membership.user_id])
 
 
 def _belongs_to(session: SessionBase, user: User) -> bool:

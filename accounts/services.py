@@ -1,30 +1,31 @@
 """Change hospitals, people and memberships."""
 
 import secrets
-import time
 from collections.abc import Callable
 from functools import wraps
 
 from bson import ObjectId
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, IntegrityError
+from django.db import IntegrityError
 from django.db.models import F
 from django.utils import timezone
-from django_mongodb_backend.transaction import atomic
-from pymongo.errors import PyMongoError
 
 from accounts.announcements import access_announce
+from accounts.audit.actions import Action
+from accounts.audit.services import audit_record, audited, in_audited_transaction
 from accounts.models import Hospital, Membership, User
 from accounts.permissions import Role
 from accounts.selectors import active_admins, user_by_email
 
 # No letter or digit that could be taken for another one when it is read out or copied by hand.
 FIRST_PASSWORD_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # noqa: S105
-TRANSACTION_TRIES = 10
 
+MEMBER = "member"
 LAST_ADMIN = "This is the hospital's last active admin. Make somebody else an admin first."
 ALREADY_MEMBER = "This person already belongs to the hospital."
+NOT_ADMIN = "Only an admin can hand the administration over."
+NOT_ABLE_TO_ADMIN = "This person can't sign in here at the moment. Choose somebody else."
 
 
 def hospital_create(*, name: str) -> Hospital:
@@ -59,10 +60,12 @@ def user_reset_password(*, user: User) -> str:
     return password
 
 
+@audited
 def user_end_sessions(*, user: User) -> User:
     """Sign a person out everywhere. Sessions they begin from now on count again."""
     User.objects.filter(pk=user.pk).update(sessions_version=F("sessions_version") + 1)
     user.refresh_from_db(fields=["sessions_version"])
+    audit_record(action=Action.SESSION_END, subject_kind="user", subject_id=user.pk)
     access_announce(user.pk)
     return user
 
@@ -87,6 +90,7 @@ def member_add(
     return membership_create(user=user, hospital=hospital, roles=roles, name=name), password
 
 
+@audited
 def membership_create(
     *, user: User, hospital: Hospital, roles: list[str], name: str = ""
 ) -> Membership:
@@ -103,6 +107,7 @@ def membership_create(
         membership.save()
     except IntegrityError as error:
         raise ValidationError(ALREADY_MEMBER) from error
+    _record(Action.CREATE, membership, after={**_place(membership), "email": user.email})
     return membership
 
 
@@ -116,18 +121,14 @@ def _one_change_at_a_time(service: Callable) -> Callable:
 
     @wraps(service)
     def alone(*, membership: Membership, **arguments):
-        for attempt in range(TRANSACTION_TRIES):
-            try:
-                with atomic():
-                    _count_up(membership.hospital_id)
-                    membership.refresh_from_db()
-                    access_announce(membership.user_id)
-                    return service(membership=membership, **arguments)
-            except DatabaseError as error:
-                if attempt + 1 == TRANSACTION_TRIES or not _may_try_again(error):
-                    raise
-                time.sleep(secrets.randbelow(20 * (attempt + 1)) / 1000)
-        raise AssertionError("unreachable")
+        def change():
+            _count_up(membership.hospital_id)
+            membership.refresh_from_db()
+            return service(membership=membership, **arguments)
+
+        changed = in_audited_transaction(change)
+        access_announce(membership.user_id)
+        return changed
 
     return alone
 
@@ -137,10 +138,12 @@ def membership_update(*, membership: Membership, name: str, roles: list[str]) ->
     """Replace a member's name and roles. Raises ValidationError when no admin would be left."""
     if Role.HOSPITAL_ADMIN not in roles:
         _require_another_admin(membership)
+    before = _place(membership)
     membership.name = name
     membership.roles = _in_order(roles)
     membership.full_clean(validate_constraints=False)
     membership.save(update_fields=["name", "roles"])
+    _record(Action.CHANGE, membership, before=before, after=_place(membership))
     return membership
 
 
@@ -148,17 +151,77 @@ def membership_update(*, membership: Membership, name: str, roles: list[str]) ->
 def membership_deactivate(*, membership: Membership) -> Membership:
     """Shut a member out from their next request on. Raises ValidationError for the last admin."""
     _require_another_admin(membership)
-    membership.is_active = False
-    membership.save(update_fields=["is_active"])
-    return membership
+    return _set_access(membership, False)
 
 
 @_one_change_at_a_time
 def membership_activate(*, membership: Membership) -> Membership:
     """Let a deactivated member in again, with the roles they had."""
-    membership.is_active = True
-    membership.save(update_fields=["is_active"])
+    return _set_access(membership, True)
+
+
+@_one_change_at_a_time
+def admin_transfer(
+    *, membership: Membership, giver: Membership, giver_roles: list[str]
+) -> Membership:
+    """Make a member an admin, and let the admin who gives that up keep `giver_roles`.
+
+    A giver who keeps no role leaves the hospital: they are deactivated. Raises ValidationError
+    when the giver is no admin any more, or the other one can't sign in here.
+    """
+    giver.refresh_from_db()
+    _require_a_usable_pair(giver, membership)
+    _change_roles(membership, [*membership.roles, Role.HOSPITAL_ADMIN])
+    kept = [role for role in giver_roles if role != Role.HOSPITAL_ADMIN]
+    if kept:
+        _change_roles(giver, kept)
+    else:
+        _set_access(giver, False)
+    access_announce(giver.user_id)
     return membership
+
+
+def _require_a_usable_pair(giver: Membership, taker: Membership) -> None:
+    if not giver.is_active or Role.HOSPITAL_ADMIN not in giver.roles or giver.pk == taker.pk:
+        raise ValidationError(NOT_ADMIN)
+    usable = User.objects.filter(pk=taker.user_id, is_active=True, is_operator=False).exists()
+    if not taker.is_active or not usable:
+        raise ValidationError(NOT_ABLE_TO_ADMIN)
+
+
+def _change_roles(membership: Membership, roles: list[str]) -> None:
+    before = _place(membership)
+    membership.roles = _in_order(roles)
+    membership.save(update_fields=["roles"])
+    _record(Action.CHANGE, membership, before=before, after=_place(membership))
+
+
+def _set_access(membership: Membership, is_active: bool) -> Membership:
+    before = _place(membership)
+    membership.is_active = is_active
+    membership.save(update_fields=["is_active"])
+    action = Action.ACTIVATE if is_active else Action.DEACTIVATE
+    _record(action, membership, before=before, after=_place(membership))
+    return membership
+
+
+def _place(membership: Membership) -> dict:
+    """Return what a change of a member is compared by."""
+    return {
+        "name": membership.name,
+        "roles": list(membership.roles),
+        "is_active": membership.is_active,
+    }
+
+
+def _record(action: Action, membership: Membership, **states: dict) -> None:
+    audit_record(
+        action=action,
+        subject_kind=MEMBER,
+        subject_id=membership.pk,
+        hospital_id=membership.hospital_id,
+        **states,
+    )
 
 
 def _existing_or_new_user(email: str, name: str, password: str) -> User:
@@ -189,8 +252,3 @@ def _require_another_admin(membership: Membership) -> None:
 
 def _count_up(hospital_id: ObjectId) -> None:
     Hospital.objects.filter(pk=hospital_id).update(people_version=F("people_version") + 1)
-
-
-def _may_try_again(error: DatabaseError) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, PyMongoError) and cause.has_error_label("TransientTransactionError")

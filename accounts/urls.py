@@ -1,6 +1,7 @@
 from django.urls import path
 
 from accounts import views
+from accounts.people.views import answer, invitations, members, roster, rules
 from accounts.sign_in.views import entrance, security
 
 app_name = "accounts"
@@ -13,9 +14,29 @@ urlpatterns = [
     path("sessions/others/", security.session_close_others, name="session-close-others"),
     path("sessions/<oid:pk>/", security.session_close, name="session-close"),
     path("hospital/", views.hospital_switch, name="hospital-switch"),
-    path("people/", views.member_list, name="member-list"),
-    path("people/add/", views.member_create, name="member-create"),
-    path("people/<oid:pk>/", views.member_update, name="member-update"),
-    path("people/<oid:pk>/deactivate/", views.member_deactivate, name="member-deactivate"),
-    path("people/<oid:pk>/activate/", views.member_activate, name="member-activate"),
+    path("people/", members.member_list, name="member-list"),
+    path("people/add/", members.member_create, name="member-create"),
+    path("people/<oid:pk>/", members.member_update, name="member-update"),
+    path("people/<oid:pk>/deactivate/", members.member_deactivate, name="member-deactivate"),
+    path("people/<oid:pk>/activate/", members.member_activate, name="member-activate"),
+    path("people/<oid:pk>/sign-out/", members.member_sign_out, name="member-sign-out"),
+    path("people/<oid:pk>/transfer/", members.member_transfer, name="member-transfer"),
+    path("people/invitations/", invitations.invitation_list, name="invitation-list"),
+    path("people/invitations/new/", invitations.invitation_new, name="invitation-new"),
+    path(
+        "people/invitations/<oid:pk>/resend/",
+        invitations.invitation_resend,
+        name="invitation-resend",
+    ),
+    path(
+        "people/invitations/<oid:pk>/withdraw/",
+        invitations.invitation_withdraw,
+        name="invitation-withdraw",
+    ),
+    path("people/import/", roster.roster_upload, name="roster-upload"),
+    path("people/import/confirm/", roster.roster_confirm, name="roster-confirm"),
+    path("people/rules/", rules.hospital_rules, name="hospital-rules"),
+    path("invitation/", answer.invitation_detail, name="invitation"),
+    path("invitation/sign-out/", answer.invitation_sign_out, name="invitation-sign-out"),
+    path("invitation/<slug:token>/", answer.invitation_link, name="invitation-link"),
 ]

@@ -1,10 +1,14 @@
 """Hospitals and people for tests; every value that doesn't matter is made up and unique."""
 
+from datetime import timedelta
 from itertools import count
 
-from accounts.models import Hospital, User
+from django.utils import timezone
+
+from accounts.models import Hospital, Invitation, Membership, User
+from accounts.people.services import hash_of
 from accounts.permissions import Role
-from accounts.services import hospital_create, membership_create, user_create
+from accounts.services import hospital_create, user_create
 
 PASSWORD = "correct horse battery"
 _numbers = count(1)
@@ -20,7 +24,34 @@ def make_user(**fields) -> User:
     return user_create(password=PASSWORD, **fields)
 
 
+def make_invitation(hospital: Hospital, *roles: Role, **fields) -> Invitation:
+    """Make an invitation; its token is what `token_of` says of its address."""
+    number = next(_numbers)
+    values = {
+        "email": f"invited{number}@example.org",
+        "name": f"Invited {number}",
+        "expires_at": timezone.now() + timedelta(days=1),
+        "invited_by": make_user(),
+        **fields,
+    }
+    roles = list(roles or [Role.STAFF])
+    token_hash = hash_of(token_of(values["email"], hospital))
+    return Invitation.objects.create(
+        hospital=hospital, roles=roles, token_hash=token_hash, **values
+    )
+
+
+def token_of(email: str, hospital: Hospital) -> str:
+    return f"token-{hospital.pk}-{email.partition('@')[0]}"
+
+
 def make_member(hospital: Hospital, *roles: Role, **fields) -> User:
     user = make_user(**fields)
-    membership_create(user=user, hospital=hospital, roles=list(roles))
+    make_membership(user, hospital, *roles)
     return user
+
+
+def make_membership(user: User, hospital: Hospital, *roles: Role) -> Membership:
+    """Place a person in a hospital without an event of it: most tests are about something else."""
+    in_order = [role for role in Role if role in roles]
+    return Membership.objects.create(user=user, hospital=hospital, name=user.name, roles=in_order)

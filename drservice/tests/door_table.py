@@ -27,7 +27,7 @@ from bson import ObjectId
 
 from accounts.models import Hospital, Membership
 from accounts.scoping import hospital_scope
-from accounts.tests.factories import make_member, make_user
+from accounts.tests.factories import make_invitation, make_member, make_user
 from drservice.operators.tests.factories import make_model_record
 from workspace.models import Case, Erasure, Patient
 from workspace.patients.erasing import erasure_ask
@@ -49,6 +49,18 @@ accounts:member-create      GET,POST  manage_people   -
 accounts:member-update      GET,POST  manage_people   membership
 accounts:member-deactivate  POST      manage_people   membership
 accounts:member-activate    POST      manage_people   membership
+accounts:member-sign-out    POST      manage_people   membership
+accounts:member-transfer    GET,POST  manage_people   membership
+accounts:invitation-list    GET       manage_people   -
+accounts:invitation-new     GET,POST  manage_people   -
+accounts:invitation-resend  POST      manage_people   invitation
+accounts:invitation-withdraw  POST    manage_people   invitation
+accounts:roster-upload      GET,POST  manage_people   -
+accounts:roster-confirm     POST      manage_people   -
+accounts:hospital-rules     GET,POST  manage_people   -
+accounts:invitation         GET,POST  public          -
+accounts:invitation-sign-out  POST    public          -
+accounts:invitation-link    GET       public          token
 account_login               GET,POST  public          -
 mfa_authenticate            GET,POST  public          -
 mfa_login_webauthn          GET,POST  public          -
@@ -159,6 +171,8 @@ OBJECTS: dict[str, Callable[[HospitalA], dict]] = {
     "-": lambda a: {},
     "hospital": lambda a: {},
     "membership": lambda a: {"pk": a.colleague.pk},
+    "invitation": lambda a: {"pk": make_invitation(a.hospital).pk},
+    "token": lambda a: {"token": "no-such-token"},
     "patient": lambda a: {"pk": a.case.patient_id},
     "pair": lambda a: {"pk": a.case.patient_id, "other": a.other_patient.pk},
     "erasure": lambda a: {"pk": a.erasure.pk},

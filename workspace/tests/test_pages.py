@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import make_member
+from drservice.common.list_pages import PAGE_SIZE
 from workspace.models import Case, Patient
 from workspace.schemas import CaseState
 from workspace.selectors import CASE_FILTERS
@@ -30,7 +31,6 @@ from workspace.tests.pictures import picture_bytes, upload
 from workspace.views.case_page import PATIENCE, SLOW, case_progress
 from workspace.views.cases import FILTER_LABELS
 from workspace.views.images import UPLOADS
-from workspace.views.pages import PAGE_SIZE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,6 +11,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.access import NOT_FOUND, access_membership, member, signed_in
 from accounts.permissions import Capability
 from drservice.common.errors import ServiceFault
+from drservice.common.list_pages import list_page
+from drservice.common.numbers import whole_number
 from workspace.access import access_case
 from workspace.case_events import Listener, case_stream, worklist_stream
 from workspace.forms import CaseCancelForm, CaseDetailsForm, RetakesEndForm
@@ -22,8 +24,6 @@ from workspace.services import case_end_retakes as end_retakes
 from workspace.services import case_submit as submit_case
 from workspace.trail import case_viewed
 from workspace.views.case_page import case_context, case_status
-from workspace.views.numbers import whole_number
-from workspace.views.pages import list_page
 
 FILTER_LABELS = {
     "": "All",

@@ -12,6 +12,7 @@ from accounts.access import access_membership, member
 from accounts.pages import form_page, posted, require_form
 from accounts.permissions import Capability
 from drservice.common.errors import ServiceFault
+from drservice.common.list_pages import list_page
 from workspace.access import access_erasure, access_patient
 from workspace.models import Patient
 from workspace.patients.erasing import (
@@ -35,7 +36,6 @@ from workspace.patients.keeping import (
 from workspace.record_forms import EraseAskForm, EraseConfirmForm, ReasonForm, RetentionForm
 from workspace.schemas import ErasureState
 from workspace.trail import patient_viewed
-from workspace.views.pages import list_page
 
 HOLD = {"button": "Hold the record", "hint": "For instance: a complaint, with its number"}
 

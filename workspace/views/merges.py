@@ -10,6 +10,7 @@ from accounts.access import member
 from accounts.pages import form_page, posted, require_form
 from accounts.permissions import Capability
 from drservice.common.errors import ServiceFault
+from drservice.common.list_pages import list_page
 from workspace.access import access_patient
 from workspace.models import Patient
 from workspace.patients.duplicates import (
@@ -24,7 +25,6 @@ from workspace.patients.merging import merge_of, patient_merge, patient_unmerge
 from workspace.record_forms import MergeForm, ReasonForm
 from workspace.selectors import UNLISTED_CASE_FIELDS, cases_of_patient, patient_list
 from workspace.trail import patient_viewed, patients_searched
-from workspace.views.pages import list_page
 
 MOST_FOUND = 10
 MAX_SEARCH = 80

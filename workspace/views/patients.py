@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.access import access_membership, member
 from accounts.permissions import Capability
 from drservice.common.errors import ServiceFault
+from drservice.common.list_pages import list_page
 from workspace.access import access_patient
 from workspace.forms import PatientForm
 from workspace.models import Patient
@@ -25,7 +26,6 @@ from workspace.selectors import UNLISTED_CASE_FIELDS, cases_of_patient, patient_
 from workspace.selectors import patient_list as list_patients
 from workspace.services import case_start
 from workspace.trail import patient_viewed, patients_searched
-from workspace.views.pages import list_page
 
 MAX_SEARCH = 80
 NEWEST_CASES = 50

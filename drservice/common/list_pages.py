@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
-from workspace.views.numbers import whole_number
+from drservice.common.numbers import whole_number
 
 PAGE_SIZE = 25
 LAST_PAGE = 10_000

@@ -1,0 +1,98 @@
+"""Read a hospital's people and its invitations, searched and filtered as its admin asks."""
+
+from dataclasses import dataclass
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts.models import Hospital, Invitation, InvitationState, Membership, User
+from accounts.selectors import has_mfa
+from accounts.selectors import member_list as every_member
+
+
+@dataclass(frozen=True)
+class MemberFilter:
+    """What an admin looks for; an empty field asks for nothing."""
+
+    search: str = ""
+    role: str = ""
+    state: str = ""
+    factor: str = ""
+
+    def __bool__(self) -> bool:
+        return any((self.search, self.role, self.state, self.factor))
+
+
+def members_found(hospital: Hospital, wanted: MemberFilter) -> list[Membership]:
+    """Return the members who fit, active first, then by name; each says whether they have MFA.
+
+    Works in memory: a hospital has hundreds of people, and their e-mails stand in a collection
+    that all hospitals share.
+    """
+    members = every_member(hospital)
+    protected = has_mfa([member.user_id for member in members])
+    for member in members:
+        member.has_mfa = member.user_id in protected
+    return [member for member in members if _fits(member, wanted)]
+
+
+def members_without_mfa(hospital: Hospital) -> list[Membership]:
+    return members_found(hospital, MemberFilter(state="active", factor="without"))
+
+
+def _fits(member: Membership, wanted: MemberFilter) -> bool:
+    return (
+        wanted.search.casefold() in f"{member.name}\n{member.user.email}".casefold()
+        and wanted.role in ("", *member.roles)
+        and wanted.state in ("", "active" if member.is_active else "deactivated")
+        and wanted.factor in ("", "with" if member.has_mfa else "without")
+    )
+
+
+def member_by_email(hospital: Hospital, email: str) -> Membership | None:
+    """Return the member with an e-mail, deactivated or not.
+
+    Looks among the hospital's own people only: an address that has an account elsewhere takes no
+    longer than one that has none.
+    """
+    members = {one.user_id: one for one in Membership.objects.filter(hospital=hospital)}
+    users = User.objects.filter(pk__in=list(members), email=email.strip().lower())
+    return next((members[user.pk] for user in users), None)
+
+
+def member_emails(hospital: Hospital) -> dict[str, Membership]:
+    """Return a hospital's members by the e-mail they sign in with."""
+    return {member.user.email: member for member in every_member(hospital)}
+
+
+def invitation_list(
+    hospital: Hospital, *, state: str, search: str, start: int, count: int
+) -> list[Invitation]:
+    """Return some of a hospital's invitations in one state, newest first."""
+    found = Invitation.objects.filter(hospital=hospital, state=state)
+    if search:
+        found = found.filter(Q(name__icontains=search) | Q(email__icontains=search))
+    return list(found.order_by("-created_at", "-pk")[start : start + count])
+
+
+def invitation_pending(hospital: Hospital, email: str) -> Invitation | None:
+    pending = Invitation.objects.pending().filter(hospital=hospital)
+    return pending.filter(email=email.strip().lower()).first()
+
+
+def invited_emails(hospital: Hospital) -> set[str]:
+    """Return the addresses with an invitation that is pending and has not expired."""
+    pending = Invitation.objects.pending().filter(hospital=hospital, expires_at__gt=Now())
+    return set(pending.values_list("email", flat=True))
+
+
+def invitations_waiting(hospital: Hospital) -> int:
+    return Invitation.objects.filter(hospital=hospital, state=InvitationState.PENDING).count()
+
+
+def invitation_by_token_hash(token_hash: str) -> Invitation | None:
+    """Return the invitation whose latest link holds the token, with its hospital."""
+    invitation = Invitation.objects.filter(token_hash=token_hash).first()
+    if invitation is not None:
+        invitation.hospital = Hospital.objects.get(pk=invitation.hospital_id)
+    return invitation

@@ -1,0 +1,123 @@
+"""Invitations as a hospital's admin sees them: made, sent again, withdrawn."""
+
+from functools import partial
+
+from bson import ObjectId
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.access import access_membership, member
+from accounts.models import InvitationState
+from accounts.pages import form_page, posted, require_form
+from accounts.people.doors import access_invitation
+from accounts.people.forms import MAX_SEARCH_CHARACTERS, InvitationForm
+from accounts.people.mail import invitations_mail
+from accounts.people.selectors import invitation_list as list_invitations
+from accounts.people.selectors import invitations_waiting
+from accounts.people.services import (
+    Issued,
+    invitation_create,
+    invitation_send_again,
+)
+from accounts.people.services import invitation_withdraw as withdraw_invitation
+from accounts.permissions import Capability
+from drservice.common.list_pages import list_page
+
+INVITATIONS = {"section": "people", "tab": "invitations"}
+
+
+@member(Capability.MANAGE_PEOPLE)
+@require_safe
+def invitation_list(request: HttpRequest) -> HttpResponse:
+    hospital = access_membership(request).hospital
+    state = request.GET.get("state", "")
+    state = state if state in InvitationState.values else InvitationState.PENDING
+    search = request.GET.get("q", "").strip()[:MAX_SEARCH_CHARACTERS]
+    rows = partial(list_invitations, hospital, state=state, search=search)
+    context = {
+        **INVITATIONS,
+        "state": state,
+        "states": InvitationState.choices,
+        "search": search,
+        "page": list_page(request, rows),
+        "waiting": invitations_waiting(hospital),
+    }
+    return render(request, "accounts/invitation_list.html", context)
+
+
+@member(Capability.MANAGE_PEOPLE)
+@require_form
+def invitation_new(request: HttpRequest) -> HttpResponse:
+    """Invite somebody. What the page says is the same whether or not they have an account."""
+    form = InvitationForm(posted(request))
+    if form.is_valid():
+        hospital = access_membership(request).hospital
+        try:
+            issued = invitation_create(hospital=hospital, by=request.user, **form.cleaned_data)
+        except ValidationError as error:
+            form.add_error(None, error.messages)
+        else:
+            return _sent_page(request, issued)
+    return form_page(request, "accounts/invitation_new.html", form, **INVITATIONS)
+
+
+@member(Capability.MANAGE_PEOPLE)
+@require_POST
+def invitation_resend(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    try:
+        issued = invitation_send_again(invitation=access_invitation(request, pk))
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+        return redirect("accounts:invitation-list")
+    return _sent_page(request, issued)
+
+
+@member(Capability.MANAGE_PEOPLE)
+@require_POST
+def invitation_withdraw(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    try:
+        invitation = withdraw_invitation(invitation=access_invitation(request, pk))
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    else:
+        messages.success(request, f"The invitation of {invitation.name} is withdrawn.")
+    return redirect("accounts:invitation-list")
+
+
+def mail_and_links(request: HttpRequest, issued: list[Issued]) -> dict:
+    """Mail invitations; return which failed, and the links where mail reaches nobody.
+
+    The links exist only in this answer: what is stored can't bring them back.
+    """
+    membership = access_membership(request)
+    failed = invitations_mail(
+        issued=issued,
+        hospital=membership.hospital,
+        inviter=membership.name,
+        link_of=partial(link_of, request),
+    )
+    if settings.MAIL_REACHES_PEOPLE:
+        return {"failed": failed, "links": []}
+    return {
+        "failed": [],
+        "links": [(one.invitation, link_of(request, one.token)) for one in issued],
+    }
+
+
+def link_of(request: HttpRequest, token: str) -> str:
+    return request.build_absolute_uri(reverse("accounts:invitation-link", args=[token]))
+
+
+def _sent_page(request: HttpRequest, issued: Issued) -> HttpResponse:
+    context = {
+        **INVITATIONS,
+        "invitation": issued.invitation,
+        "days": settings.INVITATION_DAYS,
+        **mail_and_links(request, [issued]),
+    }
+    return render(request, "accounts/invitation_sent.html", context)
