@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.cache import cache
 from django.urls import reverse
 
@@ -180,10 +181,21 @@ async def test_export_gives_every_file_with_its_hash_and_names_nobody(a, async_c
         assert photograph["grading"]["model_version"] == "test-1"
     assert [step["state"] for step in exported["history"]][-1] == "graded"
     assert "merge" in {event["action"] for event in document["audit"]}
+    assert_every_field_is_described(document)
     told = f"{response['Content-Disposition']} {address} {archive.namelist()}".casefold()
     for word in ("amara", "diallo", "n-7", "binta"):
         assert word not in told
     assert str(other.pk).encode() not in body
+
+
+def assert_every_field_is_described(document: dict) -> None:
+    described = (settings.BASE_DIR / "docs" / "patient-export.md").read_text()
+    [merged], [case] = document["merged_records"], document["cases"]
+    photograph = case["photographs"][0]
+    parts = (document, document["patient"], merged, case, photograph, case["outcome"])
+    fields = {name for part in (*parts, case["history"][0], document["audit"][0]) for name in part}
+    untold = {name for name in fields if f"`{name}`" not in described}
+    assert untold <= {"schema", "schema_version"}
 
 
 async def prepared(a, async_client_of):

@@ -73,7 +73,7 @@ def patient_merge_view(request: HttpRequest, pk: ObjectId, other: ObjectId) -> H
     form = MergeForm(posted(request), patients=pair, initial={"keep": str(pair[0].pk)})
     survivor = _merged(request, form, pair)
     if survivor is not None:
-        messages.success(request, "The records are merged. You can undo this on the page below.")
+        messages.success(request, "The records are merged. You can undo this below.")
         return redirect("workspace:patient-detail", survivor.pk)
     for patient in pair:
         patient_viewed(patient)
