@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from bson import ObjectId
 
 from accounts.keys.sealing import keyed_hash, keyed_hashes
+from workspace.letters import PLAIN_LETTERS
 
 # A longer word is found by this much of its beginning.
 LONGEST_BEGINNING = 24
@@ -64,7 +65,8 @@ def _joined(word: str) -> str:
 
 def _folded(text: str) -> str:
     """Return a text without case and without accents of Latin, Greek and Cyrillic letters."""
-    return unicodedata.normalize("NFKD", text.casefold()).translate(LATIN_ACCENTS)
+    plain = text.casefold().translate(PLAIN_LETTERS)
+    return unicodedata.normalize("NFKD", plain).translate(LATIN_ACCENTS)
 
 
 def _is_letter(one: str) -> bool:

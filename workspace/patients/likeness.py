@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import Enum
 
-# Letters that Unicode doesn't take apart into a plain one and a mark.
-PLAIN_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i"})
+from workspace.letters import PLAIN_LETTERS
+
 # The last digits of a telephone number are the same with and without the country's code.
 PHONE_DIGITS = 8
 LEAST_PHONE_DIGITS = 6

@@ -24,6 +24,7 @@ FOUND = [
     ("Anne-Marie Weiß", "MRN-00042", "marie"),
     ("Anne-Marie Weiß", "MRN-00042", "mrn-0004"),
     ("Anne-Marie Weiß", "MRN-00042", "42"),
+    ("Jørgen Łukasz", "1", "jorgen luk"),
     ("李小龙", "1", "李小"),
     ("अमिता", "1", "अमि"),
     ("Ali", "—", "—"),
