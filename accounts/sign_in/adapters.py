@@ -18,7 +18,7 @@ from django.urls import reverse
 from accounts.keys.sealing import platform_seal, platform_unseal
 from accounts.models import User
 from accounts.services import user_set_password
-from accounts.sign_in.oidc import person_behind
+from accounts.sign_in.oidc import may_use_directory, person_behind
 from accounts.sign_in.services import is_recent, mail_send, user_trust_directory
 
 SERVICE_NAME = "DR Service"
@@ -94,11 +94,14 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         # Neither the directory's keys nor what else it tells of a person is kept.
         sociallogin.token = None
         sociallogin.account.extra_data = {}
-        if sociallogin.is_existing:
+        known = sociallogin.is_existing
+        user = sociallogin.user if known else person_behind(sociallogin)
+        if user is None or not may_use_directory(user):
+            raise ImmediateHttpResponse(_not_invited(request))
+        if known:
             sociallogin.account.save(update_fields=["extra_data"])
             return
-        user = person_behind(sociallogin)
-        if user is None or not user.is_active:
+        if not user.is_active:
             raise ImmediateHttpResponse(_not_invited(request))
         user_trust_directory(user=user)
         sociallogin.connect(request, user)

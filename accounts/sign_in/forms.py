@@ -20,6 +20,8 @@ from django.utils.crypto import salted_hmac
 from accounts.models import User
 from accounts.pages import form_helper
 from accounts.sign_in.adapters import AccountAdapter
+from accounts.sign_in.guesses import OLD_PASSWORDS
+from drservice.common.rate_limits import TooOften
 
 MAX_PASSWORD_CHARACTERS = 256
 MAX_CODE_CHARACTERS = 32
@@ -68,6 +70,14 @@ class PasswordChangeForm(DjangoPasswordChangeForm):
         # Longer ones could be chosen, but not entered at sign-in.
         self.fields["new_password1"].validators.append(MaxLengthValidator(MAX_PASSWORD_CHARACTERS))
         self.helper = form_helper("Change password")
+
+    def clean_old_password(self) -> str:
+        # Whoever sits at somebody's open screen must not try out what it may be.
+        try:
+            OLD_PASSWORDS.take(self.user.pk)
+        except TooOften as fault:
+            raise ValidationError(fault.message) from fault
+        return super().clean_old_password()
 
     def clean_new_password1(self) -> str:
         password = self.cleaned_data["new_password1"]

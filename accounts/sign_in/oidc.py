@@ -67,9 +67,23 @@ def oidc_complete(request: HttpRequest) -> HttpResponse:
 def person_behind(login: SocialLogin) -> User | None:
     """Return whom the provider's verified e-mail belongs to here, if anybody."""
     for address in login.email_addresses:
-        if address.verified or settings.OIDC_EMAILS_ARE_VERIFIED:
+        verified = address.verified or settings.OIDC_EMAILS_ARE_VERIFIED
+        if verified and _is_vouched_for(address.email):
             return user_by_email(address.email)
     return None
+
+
+def may_use_directory(user: User) -> bool:
+    """Tell whether a directory may open somebody's account: one hospital's must not run them all.
+
+    Also for accounts that are linked already, so that a narrower setting counts at once.
+    """
+    return not user.is_operator and _is_vouched_for(user.email)
+
+
+def _is_vouched_for(email: str) -> bool:
+    domain = email.rpartition("@")[2].lower()
+    return not settings.OIDC_DOMAINS or domain in settings.OIDC_DOMAINS
 
 
 def _asked(request: HttpRequest, view: type) -> HttpResponse:

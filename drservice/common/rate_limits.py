@@ -21,7 +21,8 @@ class TooOften(ServiceFault):
 class RateLimit:
     """At most `most` times in `window_s` seconds for each of those who do it.
 
-    A window begins with the first time, and the next one with the first time after its end.
+    A window begins with the first time, and the next one with the first time after its end. While
+    Redis is away nothing is counted and everybody may: a patient waits in the chair.
     """
 
     name: str
@@ -30,20 +31,33 @@ class RateLimit:
     refusal: str
 
     def take(self, who: object) -> None:
-        """Count one time. Raises TooOften above the limit, with words for whoever did it.
+        """Count one time. Raises TooOften above the limit, with words for whoever did it."""
+        self._require(self.count(who) <= self.most, who)
 
-        While Redis is away nothing is counted and everybody may: a patient waits in the chair.
-        """
-        try:
-            times = self._count(f"rate:{self.name}:{who}")
-        except RedisError as error:
-            log.warning("rate_not_counted name=%s error=%s", self.name, type(error).__name__)
-            return
-        if times > self.most:
+    def require_room(self, who: object) -> None:
+        """Count nothing. Raises TooOften when the next time would be one too many."""
+        self._require(self._counted(self._times, who) < self.most, who)
+
+    def count(self, who: object) -> int:
+        """Count one time, and return how many that makes; 0 while nothing can be counted."""
+        return self._counted(self._times_more, who)
+
+    def _require(self, has_room: bool, who: object) -> None:
+        if not has_room:
             log.warning("rate_exceeded name=%s who=%s", self.name, who)
             raise TooOften(self.refusal)
 
-    def _count(self, key: str) -> int:
+    def _counted(self, ask, who: object) -> int:
+        try:
+            return ask(f"rate:{self.name}:{who}")
+        except RedisError as error:
+            log.warning("rate_not_counted name=%s error=%s", self.name, type(error).__name__)
+            return 0
+
+    def _times(self, key: str) -> int:
+        return cache.get(key, 0)
+
+    def _times_more(self, key: str) -> int:
         cache.add(key, 0, self.window_s)
         try:
             return cache.incr(key)

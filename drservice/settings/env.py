@@ -103,6 +103,9 @@ VARIABLES = {
         Variable("OIDC_CLIENT_SECRET_FILE", Path, None, "a file that holds OIDC_CLIENT_SECRET"),
         Variable("OIDC_NAME", str, "your organisation", "what the sign-in page calls the provider"),
         Variable(
+            "OIDC_DOMAINS", to_list, [], "mail domains that the provider may speak for, with commas"
+        ),
+        Variable(
             "OIDC_EMAILS_ARE_VERIFIED",
             to_bool,
             False,

@@ -61,6 +61,8 @@ SOCIALACCOUNT_REQUESTS_TIMEOUT = 5
 OIDC_ISSUER = env.read("OIDC_ISSUER")
 # What the sign-in page calls the directory; empty where none is set up.
 OIDC_NAME = env.read("OIDC_NAME") if OIDC_ISSUER else ""
+# Whose mail the directory may speak for; empty: everybody's but the operators'.
+OIDC_DOMAINS = [domain.lower() for domain in env.read("OIDC_DOMAINS")]
 OIDC_EMAILS_ARE_VERIFIED = env.read("OIDC_EMAILS_ARE_VERIFIED")
 SOCIALACCOUNT_PROVIDERS = openid_connect() if OIDC_ISSUER else {}
 

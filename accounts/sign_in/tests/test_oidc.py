@@ -42,7 +42,7 @@ def provider(running, settings):
         getattr(running, name).clear()
     running.algorithm, running.signing_key, running.error = "RS256", None, ""
     running.sends_id_token = True
-    settings.OIDC_NAME = "Lakeside directory"
+    settings.OIDC_NAME, settings.OIDC_DOMAINS = "Lakeside directory", []
     app = {
         "provider_id": "oidc",
         "name": "Lakeside directory",
@@ -134,6 +134,35 @@ def test_e_mails_may_be_taken_as_verified_by_a_setting(provider, client, setting
     del provider.claims["email_verified"]
     walk(client)
     assert is_signed_in(client)
+
+
+def test_directory_opens_no_operators_account(provider, client):
+    operator, user = make_user(is_operator=True), make_user()
+    knows(provider, operator.email)
+    assert walk(client).status_code == 403
+    assert not SocialAccount.objects.exists()
+
+    knows(provider, user.email)
+    walk(Client())
+    User.objects.filter(pk=user.pk).update(is_operator=True)
+    assert walk(client).status_code == 403
+    assert not is_signed_in(client)
+
+
+def test_directory_speaks_for_its_own_mail_alone(provider, client, settings):
+    ours, theirs = make_user(email="a@lakeside.example"), make_user(email="b@hill.example")
+    knows(provider, theirs.email)
+    walk(Client())
+    settings.OIDC_DOMAINS = ["lakeside.example"]
+    # Also not for somebody who came this way before.
+    assert walk(client).status_code == 403
+    knows(provider, "somebody@notlakeside.example")
+    make_user(email="somebody@notlakeside.example")
+    assert walk(client).status_code == 403
+    assert not is_signed_in(client)
+    knows(provider, ours.email)
+    walk(client)
+    assert client.session["_auth_user_id"] == str(ours.pk)
 
 
 def test_closed_account_stays_closed(provider, client):

@@ -20,6 +20,8 @@ from accounts.services import user_set_password
 from accounts.sign_in.destinations import destination, safe_next
 from accounts.sign_in.doors import paused_without_redis
 from accounts.sign_in.forms import PasswordChangeForm, SignInForm
+from accounts.sign_in.guesses import address_remember, failure_count, require_room
+from drservice.common.rate_limits import TooOften
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,10 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return redirect(destination(request))
     form = SignInForm(posted(request))
     if form.is_valid():
-        user = authenticate(request, **form.cleaned_data)
+        try:
+            user = _authenticated(request, form.cleaned_data)
+        except TooOften as fault:
+            return _paused(request, form, fault)
         if user is not None:
             return _go_on(request, user)
         log.info("sign_in_failed address=%s", request.META.get("REMOTE_ADDR"))
@@ -80,6 +85,24 @@ def password_change(request: HttpRequest) -> HttpResponse:
         messages.success(request, "Your password is changed.")
         return redirect("accounts:start")
     return form_page(request, "accounts/password_change.html", form)
+
+
+def _authenticated(request: HttpRequest, credentials: dict) -> User | None:
+    """Return whose e-mail and password these are. Raises TooOften for an address that guesses."""
+    place = {"address": request.META.get("REMOTE_ADDR", "")}
+    require_room(**place, email=credentials["email"])
+    user = authenticate(request, **credentials)
+    if user is None:
+        failure_count(**place)
+    else:
+        address_remember(**place, email=credentials["email"])
+    return user
+
+
+def _paused(request: HttpRequest, form: SignInForm, fault: TooOften) -> HttpResponse:
+    form.add_error(None, fault.message)
+    context = {"form": form, "next": safe_next(request), "oidc_name": settings.OIDC_NAME}
+    return render(request, "accounts/sign_in.html", context, status=429)
 
 
 def _go_on(request: HttpRequest, user: User) -> HttpResponse:

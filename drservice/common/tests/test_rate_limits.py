@@ -27,6 +27,16 @@ def test_limit_counts_each_person_and_each_thing_apart(caplog):
     limit(name="other").take("somebody")
 
 
+def test_room_is_asked_for_without_being_taken():
+    cache.clear()
+    for _ in range(5):
+        limit().require_room("somebody")
+    assert [limit().count("somebody") for _ in range(3)] == [1, 2, 3]
+    with pytest.raises(TooOften):
+        limit().require_room("somebody")
+    limit().require_room("another")
+
+
 def test_limit_forgets_when_its_window_is_over():
     cache.clear()
     for _ in range(3):
