@@ -30,6 +30,15 @@ class StrictAdapter(OpenIDConnectOAuth2Adapter):
         super().__init__(request, PROVIDER)
         self._subject = None
 
+    @property
+    def openid_config(self) -> dict:
+        """Return what the provider says of itself, if it is the one that was set up."""
+        told = super().openid_config
+        wanted = self.get_provider().app.settings["server_url"]
+        if str(told.get("issuer", "")).rstrip("/") != wanted.rstrip("/"):
+            raise Unreachable("The provider at OIDC_ISSUER says that it is another one.")
+        return told
+
     def complete_login(self, request: HttpRequest, app, token, **kwargs) -> SocialLogin:
         if not kwargs["response"].get("id_token"):
             raise OAuth2Error("The provider sent no ID token.")

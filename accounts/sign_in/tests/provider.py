@@ -32,6 +32,7 @@ class Provider:
     signing_key: object = None
     error: str = ""
     sends_id_token: bool = True
+    says_it_is: str = ""
     asked: dict[str, dict] = field(default_factory=dict)
 
     @property
@@ -44,7 +45,7 @@ class Provider:
 
     def discovery(self) -> dict:
         return {
-            "issuer": self.issuer,
+            "issuer": self.says_it_is or self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
             "token_endpoint": f"{self.issuer}/token",
             "userinfo_endpoint": f"{self.issuer}/userinfo",

@@ -41,7 +41,7 @@ def provider(running, settings):
     for name in ("claims", "token_claims", "userinfo"):
         getattr(running, name).clear()
     running.algorithm, running.signing_key, running.error = "RS256", None, ""
-    running.sends_id_token = True
+    running.sends_id_token, running.says_it_is = True, ""
     settings.OIDC_NAME, settings.OIDC_DOMAINS = "Lakeside directory", []
     app = {
         "provider_id": "oidc",
@@ -234,6 +234,13 @@ def test_answer_that_cannot_be_trusted_lets_nobody_in(provider, client, fault):
     page = walk(client)
     assert page.status_code == 401
     assert "did not work" in page.text
+    assert not is_signed_in(client)
+
+
+def test_provider_that_says_it_is_another_one_is_not_believed(provider, client):
+    knows(provider, make_user().email)
+    provider.says_it_is = "https://evil.example"
+    assert walk(client).status_code == 503
     assert not is_signed_in(client)
 
 
