@@ -11,6 +11,7 @@ import redis
 from bson import ObjectId
 from django.conf import settings
 from django.contrib.sessions.models import Session
+from django.core.mail import BadHeaderError, EmailMessage
 from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
@@ -140,6 +141,28 @@ def test_every_page_offers_to_sign_out(answers):
 def _is_page(answer) -> bool:
     is_html = not answer.streaming and "text/html" in answer.get("Content-Type", "")
     return is_html and "<body" in answer.text
+
+
+def test_signing_out_empties_the_browser(two_hospitals, client_of):
+    answer = client_of(two_hospitals.a.staff).post(reverse("accounts:sign-out"))
+    assert set(answer["Clear-Site-Data"].split(", ")) == {'"cache"', '"storage"'}
+
+
+def test_mail_takes_no_further_receivers_or_lines_from_a_form(two_hospitals, client_of):
+    add = reverse("accounts:member-create")
+    page = client_of(two_hospitals.a.admin)
+    for email in (
+        "a@example.org\nBcc: b@example.org",
+        "a@example.org, b@example.org",
+        "a@b\r\n\r\nx",
+    ):
+        fields = {"name": "Ana", "email": email, "roles": ["staff"]}
+        assert page.post(add, fields).status_code == 422, email
+    two_hospitals.a.hospital.name = "Lakeside\nBcc: b@example.org"
+    with pytest.raises(BadHeaderError):
+        EmailMessage(
+            f"Invitation to {two_hospitals.a.hospital.name}", "", to=["a@b.example"]
+        ).message()
 
 
 def test_folders_of_static_files_are_not_listed():

@@ -6,6 +6,9 @@ import re
 import sys
 
 import pytest
+from allauth.mfa import app_settings as mfa_settings
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import generate_totp_secret
 from django.contrib.auth.password_validation import get_password_validators, validate_password
 from django.core.exceptions import ValidationError
 from django.test import override_settings
@@ -147,6 +150,26 @@ def test_passwords_are_kept_as_argon2id_of_a_strength_that_is_advised(production
     # At least the 19 MiB, two rounds and one lane of the OWASP advice of 2024.
     assert int(cost["m"]) >= 19 * 1024
     assert int(cost["t"]) >= 2
+
+
+def test_codes_of_second_factors_are_random_and_long_enough():
+    secrets_of_apps = {generate_totp_secret() for _ in range(50)}
+    assert len(secrets_of_apps) == 50
+    # 160 bits, in letters of five bits each.
+    assert all(len(one.rstrip("=")) >= 32 for one in secrets_of_apps)
+    seeds = {RecoveryCodes.generate_seed() for _ in range(50)}
+    assert len(seeds) == 50
+    assert all(len(seed) >= 32 for seed in seeds)
+    # Digits of a recovery code; six of them are the 20 bits that are asked for.
+    assert mfa_settings.RECOVERY_CODE_DIGITS >= 8
+    assert mfa_settings.TOTP_PERIOD <= 30
+
+
+def test_password_with_the_name_of_the_service_is_refused():
+    for password in ("DrService-2026", "retinopathy1!", "Screening-99"):
+        with pytest.raises(ValidationError):
+            validate_password(password, User(email="ana@example.org", name="Ana Maria"))
+    validate_password("long walk retinopathy lakes", User(email="ana@example.org", name="Ana"))
 
 
 def logged(message: str, *arguments) -> str:

@@ -69,7 +69,10 @@ def sign_in_locked(request: HttpRequest, *credentials, **kwargs) -> HttpResponse
 def sign_out(request: HttpRequest) -> HttpResponse:
     logout(request)
     messages.info(request, "You are signed out.")
-    return redirect(settings.LOGOUT_REDIRECT_URL)
+    response = redirect(settings.LOGOUT_REDIRECT_URL)
+    # Photographs that this browser keeps, to ask at the door before it shows them again.
+    response["Clear-Site-Data"] = '"cache", "storage"'
+    return response
 
 
 @signed_in
