@@ -465,6 +465,15 @@ MARKED = {
     "phone": "0555 314159",
     "email": "zebedee@quillfeather.example",
 }
+# Somebody who is not taken for the one above.
+ANOTHER = {
+    **MARKED,
+    "mrn": "MARKED-4711-ANOTHER",
+    "name": "Zebedee",
+    "birth_date": "1955-05-05",
+    "phone": "",
+    "email": "",
+}
 MARKS = ("marked-4711", "quillfeather", "zebedee", "1931-12-24", "314159", "secret words", PASSWORD)
 
 
@@ -500,7 +509,7 @@ def test_log_of_a_visit_names_nobody(two_hospitals, client_of, caplog, monkeypat
 
     monkeypatch.setattr("workspace.views.patients.create_patient", broken)
     staff.raise_request_exception = False
-    failed = staff.post(reverse("workspace:patient-create"), {**MARKED, "mrn": "MARKED-4711-B"})
+    failed = staff.post(reverse("workspace:patient-create"), ANOTHER)
     assert failed.status_code == 500
 
     written = "\n".join(map(caplog.handler.format, caplog.records)).lower()

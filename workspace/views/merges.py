@@ -45,6 +45,7 @@ def duplicate_list(request: HttpRequest) -> HttpResponse:
 def patient_duplicates(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     """Show what may be other records of a patient, and find any other by name or number."""
     patient = survivor_of(access_patient(request, pk))
+    patient_viewed(patient, again=True)
     search = request.GET.get("q", "").strip()[:MAX_SEARCH]
     found = _found(patient, search) if search else lookalikes_of(patient)
     patients_searched([one.patient for one in found])
