@@ -15,12 +15,14 @@ from pymongo import ReturnDocument
 from accounts.scoping import current_scope
 from workspace.case_parts import CaseOutcome, EyeImage, PatientCopy, StateChange
 from workspace.newest import NewestManager
-from workspace.schemas import CaseState, Decision
+from workspace.schemas import NEVER_A_VISIT, CaseState, Decision
 
 if TYPE_CHECKING:
     from workspace.models import Case
 
 CANCELLABLE = [CaseState.DRAFT, CaseState.QUEUED, CaseState.FAILED]
+# With an outcome: what was graded stays as evidence, whatever becomes of it.
+VOIDABLE = [CaseState.GRADED, CaseState.FAILED]
 
 # A case that the clinic may still change: a draft, a failed one, or one that wants a retake.
 EDITABLE = {
@@ -204,6 +206,24 @@ class CaseManager(NewestManager):
             values={"due_at": None},
         )
 
+    def void(self, *, pk: ObjectId, version: int, by: str, reason: str) -> "Case | None":
+        """Mark a case as entered in error, for instance with photographs of somebody else.
+
+        Pre-state: graded at least once and not waiting, at the version that the caller has seen.
+        Post-state: VOIDED, with everything that was found.
+        """
+        return self.transition(
+            pk=pk,
+            where={
+                "state": {"$in": VOIDABLE},
+                "outcome": {"$ne": None},
+                "version": version,
+            },
+            to=CaseState.VOIDED,
+            by=by,
+            reason=reason,
+        )
+
     def settle(self, *, case: "Case", outcome: CaseOutcome, by: str, reason: str) -> "Case | None":
         """Put a final outcome in place of the wish for a retake.
 
@@ -265,7 +285,7 @@ class CaseManager(NewestManager):
                 {
                     "images.sha256": sha256,
                     "_id": {"$ne": other_than},
-                    "state": {"$ne": CaseState.CANCELLED},
+                    "state": {"$nin": NEVER_A_VISIT},
                 }
             ),
             session=connection.session,

@@ -150,5 +150,9 @@ class RetakesEndForm(forms.Form):
     reason = forms.CharField(max_length=200, label="Why can't the photographs be taken again?")
 
 
+class CaseVoidForm(forms.Form):
+    reason = forms.CharField(max_length=200, label="What is wrong with this visit?")
+
+
 class CaseCancelForm(forms.Form):
     reason = forms.CharField(max_length=200, label="Why is this visit cancelled?")

@@ -47,10 +47,9 @@ def _way_out(other: Case, image: EyeImage) -> str:
         return "take it out there first"
     if other.cancellable:
         return "cancel that case first"
-    return (
-        "photograph this patient again, and tell whoever acts on that case that its photographs "
-        "are of somebody else"
-    )
+    if other.voidable:
+        return "mark that case as entered in error first"
+    return "wait until that case is graded, and then mark it as entered in error"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from accounts.keys.errors import KeyDestroyed
 from accounts.keys.fields import SealedCharField, SealedEmailField, SealedTextField
 from accounts.scoping import TenantModel, current_scope
 from workspace.case_parts import CaseOutcome, EyeImage, PatientCopy, StateChange
-from workspace.case_verbs import CANCELLABLE, CaseManager
+from workspace.case_verbs import CANCELLABLE, VOIDABLE, CaseManager
 from workspace.patient_search import HASH_LETTERS, mrn_hash, search_hashes
 from workspace.patient_verbs import PatientManager
 from workspace.record_keeping import Erasure, PatientMerge, RetentionPolicy
@@ -225,6 +225,11 @@ class Case(TenantModel):
     @property
     def cancellable(self) -> bool:
         return self.state in CANCELLABLE and self.outcome is None
+
+    @property
+    def voidable(self) -> bool:
+        """Whether the clinic may say that what was graded is of somebody else."""
+        return self.state in VOIDABLE and self.outcome is not None
 
     @property
     def editable(self) -> bool:

@@ -18,12 +18,12 @@ COMMON_WORD = 1000
 
 # What the worklist can be narrowed to: a word of its own for each question that staff ask it.
 CASE_FILTERS = {
-    "": {},
+    "": {"state": {"$ne": CaseState.VOIDED}},
     "draft": {"state": CaseState.DRAFT},
     "waiting": {"state": {"$in": [CaseState.QUEUED, CaseState.GRADING]}},
     "failed": {"state": CaseState.FAILED},
-    "retake": {"outcome.decision": Decision.RETAKE},
-    "urgent": {"outcome.decision": Decision.REFER_URGENT},
+    "retake": {"outcome.decision": Decision.RETAKE, "state": {"$ne": CaseState.VOIDED}},
+    "urgent": {"outcome.decision": Decision.REFER_URGENT, "state": {"$ne": CaseState.VOIDED}},
     "graded": {"state": CaseState.GRADED},
 }
 # What no row of a list of cases shows, and what takes most of the time to read.

@@ -210,6 +210,26 @@ def _cancel(case: Case, by: str, reason: str) -> Case | None:
     return cancelled
 
 
+def case_void(*, case: Case, by: str, reason: str) -> Case:
+    """Mark a graded case as entered in error. Raises CaseConflict when it is not graded as seen.
+
+    It leaves the lists, and counts as no visit; its photographs may go into the right case.
+    """
+    voided = _void(case, by, reason)
+    if voided is None:
+        raise CaseConflict(CHANGED_MEANWHILE)
+    case_announce(voided)
+    return voided
+
+
+@audited
+def _void(case: Case, by: str, reason: str) -> Case | None:
+    voided = Case.objects.void(pk=case.pk, version=case.version, by=by, reason=reason)
+    if voided is not None:
+        _step_record(Action.VOID, case, voided, reason)
+    return voided
+
+
 def case_end_retakes(*, case: Case, by: str, reason: str) -> Case:
     """Decide without the retake that can't be had: what could not be graded is referred.
 

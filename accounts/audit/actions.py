@@ -11,6 +11,7 @@ class Action(models.TextChoices):
     DELETE = "delete", "Deleted"
     SUBMIT = "submit", "Submitted"
     CANCEL = "cancel", "Cancelled"
+    VOID = "void", "Marked as entered in error"
     END_RETAKES = "end_retakes", "Ended retakes"
     GRADE = "grade", "Graded"
     GIVE_UP = "give_up", "Gave up grading"

@@ -23,6 +23,7 @@ STATE_ICONS = {
     CaseState.GRADING: "hourglass-split",
     CaseState.FAILED: "x-octagon-fill",
     CaseState.CANCELLED: "dash-circle",
+    CaseState.VOIDED: "file-earmark-x",
 }
 DECISION_ICONS = {
     Decision.ROUTINE: "check-circle-fill",

@@ -43,6 +43,7 @@ def situations() -> dict[str, dict]:
             "attempt": ATTEMPT,
         },
         "cancelled": {"state": CaseState.CANCELLED, "attempt": ATTEMPT},
+        "voided": {"state": CaseState.VOIDED, "outcome": Decision.RETAKE, "attempt": ATTEMPT},
     }
 
 
@@ -120,6 +121,14 @@ def cancel(case: Case) -> Case | None:
     return Case.objects.cancel(pk=case.pk, by="N", reason="why")
 
 
+def void(case: Case) -> Case | None:
+    return Case.objects.void(pk=case.pk, version=case.version, by="N", reason="why")
+
+
+def void_unseen(case: Case) -> Case | None:
+    return Case.objects.void(pk=case.pk, version=case.version - 1, by="N", reason="why")
+
+
 def settle(case: Case) -> Case | None:
     outcome = outcome_of(Decision.REFER)
     return Case.objects.settle(case=case, outcome=outcome, by="N", reason="why")
@@ -168,6 +177,8 @@ TABLE: dict[Callable, dict[str, str]] = {
     give_up_queued: dict.fromkeys(("queued", "retake queued", "used up"), CaseState.FAILED),
     give_up_grading: {"grading": CaseState.FAILED, "lost": CaseState.FAILED},
     cancel: dict.fromkeys(("draft", "queued", "used up", "failed"), CaseState.CANCELLED),
+    void: dict.fromkeys(("graded", "retake", "retake failed"), CaseState.VOIDED),
+    void_unseen: {},
     settle: {"retake": CaseState.GRADED, "retake failed": CaseState.GRADED},
     postpone_hint: dict.fromkeys(("queued", "retake queued", "used up"), STAYS),
     amend: EDITABLE,

@@ -88,7 +88,7 @@ def test_image_of_known_bytes_is_recognised_and_never_crosses_to_another_patient
     with pytest.raises(PhotographRefused, match="cancel that case first"):
         add(other, content)
     Case.objects.filter(pk=case.pk).update(state=CaseState.GRADING)
-    with pytest.raises(PhotographRefused, match="photograph this patient again"):
+    with pytest.raises(PhotographRefused, match="wait until that case is graded"):
         add(other, content)
     Case.objects.filter(pk=case.pk).update(state=CaseState.DRAFT)
 

@@ -311,3 +311,30 @@ def test_admin_sets_how_long_records_are_kept_and_holds_everything(a, nurse, adm
     assert nurse.post(url("patient-erase", patient.pk), {"reason": "wish"}).status_code == 422
     admin.post(url("hospital-release"))
     assert "All records are on legal hold" not in text_of(admin.get(address))
+
+
+def test_visit_of_the_wrong_patient_is_marked_as_entered_in_error(a, nurse):
+    case = graded_case_with_files(make_patient(a.hospital))
+    page = url("case-detail", case.pk)
+    assert "Routine recall" in text_of(nurse.get(page))
+    nurse.post(url("case-void", case.pk), {"reason": ""})
+    assert "Routine recall" in text_of(nurse.get(page))
+
+    nurse.post(url("case-void", case.pk), {"reason": "Photographs of another patient"})
+
+    shown = text_of(nurse.get(page))
+    assert "Routine recall" not in shown
+    assert "Photographs of another patient" in shown
+    assert nurse.get(url("case-status", case.pk)).json()["outcome"] is None
+    for state in ("", "urgent", "retake", "graded"):
+        assert case.reference not in text_of(nurse.get(url("case-list"), {"state": state}))
+    assert "Entered in error" in text_of(nurse.get(url("patient-detail", case.patient_id)))
+    with hospital_scope(a.hospital.pk):
+        voided = Case.objects.get(pk=case.pk)
+        assert voided.outcome is not None
+        assert AuditEvent.objects.filter(action=Action.VOID, subject_id=str(case.pk)).count() == 1
+        right_case = make_case(make_patient(a.hospital), lateralities=())
+        sha256 = case.images[0].sha256
+        assert Case.objects.with_image(sha256=sha256, other_than=right_case.pk) is None
+    again = nurse.post(url("case-void", case.pk), {"reason": "Once more"}, follow=True)
+    assert "Somebody else changed this case" in text_of(again)

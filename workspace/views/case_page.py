@@ -7,7 +7,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from workspace.case_parts import EyeImage
-from workspace.forms import CaseCancelForm, CaseDetailsForm, RetakesEndForm
+from workspace.forms import CaseCancelForm, CaseDetailsForm, CaseVoidForm, RetakesEndForm
 from workspace.models import Case
 from workspace.schemas import (
     GRADE_NAMES,
@@ -124,6 +124,7 @@ def case_context(case: Case) -> dict:
         "progress": case_progress(case, timezone.now()) if case.waiting else "",
         "details_form": CaseDetailsForm(instance=case),
         "cancel_form": CaseCancelForm(),
+        "void_form": CaseVoidForm(),
         "retakes_form": RetakesEndForm(),
         "upload_max_mb": settings.UPLOAD_MAX_BYTES // 1_000_000,
     }
@@ -139,7 +140,7 @@ def _eye_column(case: Case, laterality: Laterality) -> EyeColumn:
 
 
 def _eye_results(case: Case) -> list[EyeResult]:
-    if case.outcome is None:
+    if case.outcome is None or case.state == CaseState.VOIDED:
         return []
     states = {Laterality.OD: case.outcome.right_eye, Laterality.OS: case.outcome.left_eye}
     return [
@@ -203,7 +204,7 @@ def case_reason(case: Case) -> str:
 
 
 def _outcome(case: Case) -> dict | None:
-    if case.outcome is None:
+    if case.outcome is None or case.state == CaseState.VOIDED:
         return None
     decision = Decision(case.outcome.decision)
     return {

@@ -15,13 +15,14 @@ from drservice.common.list_pages import list_page
 from drservice.common.numbers import whole_number
 from workspace.access import access_case
 from workspace.case_events import Listener, case_stream, worklist_stream
-from workspace.forms import CaseCancelForm, CaseDetailsForm, RetakesEndForm
+from workspace.forms import CaseCancelForm, CaseDetailsForm, CaseVoidForm, RetakesEndForm
 from workspace.models import Case
 from workspace.selectors import case_list as list_cases
 from workspace.services import case_amend
 from workspace.services import case_cancel as cancel_case
 from workspace.services import case_end_retakes as end_retakes
 from workspace.services import case_submit as submit_case
+from workspace.services import case_void as void_case
 from workspace.trail import case_viewed
 from workspace.views.case_page import case_context, case_status
 
@@ -161,6 +162,22 @@ def case_cancel(request: HttpRequest, pk: ObjectId) -> HttpResponse:
         return redirect("workspace:case-detail", case.pk)
     try:
         cancel_case(case=case, by=request.user.name, reason=form.cleaned_data["reason"])
+    except ServiceFault as fault:
+        messages.error(request, fault.message)
+    return redirect("workspace:case-detail", case.pk)
+
+
+@member(Capability.CAPTURE_CASES)
+@require_POST
+def case_void(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    """Mark a graded case as entered in error: it is of another patient, for instance."""
+    case = access_case(request, pk)
+    form = CaseVoidForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Say in a few words what is wrong with this visit.")
+        return redirect("workspace:case-detail", case.pk)
+    try:
+        void_case(case=case, by=request.user.name, reason=form.cleaned_data["reason"])
     except ServiceFault as fault:
         messages.error(request, fault.message)
     return redirect("workspace:case-detail", case.pk)
