@@ -20,6 +20,7 @@ class Capability(models.TextChoices):
     HOLD_PATIENTS = "hold_patients", "hold a patient's record, or ask for its erasure"
     ERASE_PATIENTS = "erase_patients", "decide how long records are kept, and what is erased"
     MANAGE_PEOPLE = "manage_people", "manage the hospital's people"
+    READ_AUDIT = "read_audit", "read the audit trail"
 
 
 ROLE_CAPABILITIES: dict[Role, frozenset[Capability]] = {
@@ -37,7 +38,7 @@ ROLE_CAPABILITIES: dict[Role, frozenset[Capability]] = {
     Role.ARBITRATOR: frozenset({Capability.SEE_RECORDS}),
     # Decides about erasures by their reference, without seeing whom they are about.
     Role.HOSPITAL_ADMIN: frozenset({Capability.MANAGE_PEOPLE, Capability.ERASE_PATIENTS}),
-    Role.AUDITOR: frozenset({Capability.SEE_RECORDS}),
+    Role.AUDITOR: frozenset({Capability.SEE_RECORDS, Capability.READ_AUDIT}),
 }
 
 ROLE_MEANINGS: dict[Role, str] = {
@@ -51,7 +52,7 @@ ROLE_MEANINGS: dict[Role, str] = {
         "Adds people, changes their roles, and deactivates them. Decides how long records are "
         "kept and confirms erasures. Sees no patient."
     ),
-    Role.AUDITOR: "Reads everything, changes nothing.",
+    Role.AUDITOR: "Reads everything, the audit trail too, and changes nothing.",
 }
 
 

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from accounts import views
+from accounts.audit_pages import views as audit
 from accounts.people.views import answer, invitations, members, roster, rules
 from accounts.sign_in.views import entrance, security
 
@@ -13,6 +14,9 @@ urlpatterns = [
     path("sessions/", security.session_list, name="session-list"),
     path("sessions/others/", security.session_close_others, name="session-close-others"),
     path("sessions/<oid:pk>/", security.session_close, name="session-close"),
+    path("audit/", audit.audit_list, name="audit-list"),
+    path("audit/export/", audit.audit_export, name="audit-export"),
+    path("audit/head/", audit.audit_head, name="audit-head"),
     path("hospital/", views.hospital_switch, name="hospital-switch"),
     path("people/", members.member_list, name="member-list"),
     path("people/add/", members.member_create, name="member-create"),

@@ -195,7 +195,7 @@ def _append(event: dict) -> AuditEvent:
     # The head first: of two at once one fails here, before it has written an event.
     store.head_move(head_at(event, key))
     store.event_insert(event)
-    return AuditEvent(**{("id" if name == "_id" else name): value for name, value in event.items()})
+    return store.event_of(event)
 
 
 def head_at(event: dict, key: bytes) -> dict:

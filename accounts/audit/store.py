@@ -11,8 +11,9 @@ from bson.codec_options import DatetimeConversion
 from django.db import connection
 from pymongo import ASCENDING, DESCENDING
 
-from accounts.audit.chain import chain_name
+from accounts.audit.chain import EVENT_FIELDS, chain_name
 from accounts.audit.models import AuditEvent, AuditHead
+from accounts.scoping import current_scope
 
 # A date that was altered beyond the calendar must be found, not crash the search.
 _ANY_DATE = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
@@ -43,6 +44,37 @@ def events_in_order(hospital_id: ObjectId | None, *, after: int = 0) -> Iterator
 def event_last(hospital_id: ObjectId | None) -> dict | None:
     """Return the event with the highest number, whatever the head says."""
     return _events().find_one({"hospital_id": hospital_id}, sort=[("seq", DESCENDING)])
+
+
+def events_newest(hospital_id: ObjectId, where: dict, *, below: int | None, count: int):
+    """Return events of the open scope's hospital that match, newest first, as `AuditEvent`s.
+
+    Only those with a number smaller than `below`, if given. A plain find walks an index and stops;
+    the backend's queryset would sort the whole chain for every page.
+    """
+    smaller = {} if below is None else {"seq": {"$lt": below}}
+    place = current_scope("AuditEvent").narrow({"hospital_id": hospital_id})
+    found = _events().find({**where, **smaller, **place}).sort("seq", DESCENDING).limit(count)
+    return [event_of(document) for document in found]
+
+
+def events_oldest(
+    hospital_id: ObjectId, where: dict, *, between: tuple[int, int], count: int
+) -> list:
+    """Return events that match, oldest first: numbers above the first, up to the second."""
+    above, up_to = between
+    place = current_scope("AuditEvent").narrow({"hospital_id": hospital_id})
+    within = {"seq": {"$gt": above, "$lte": up_to}}
+    found = _events().find({**where, **within, **place}).sort("seq", ASCENDING).limit(count)
+    return [event_of(document) for document in found]
+
+
+def event_of(document: dict) -> AuditEvent:
+    """Return a stored document as a model, whose time knows that it is in UTC."""
+    known = {"id" if name == "_id" else name: document.get(name) for name in EVENT_FIELDS}
+    at = document.get("at")
+    aware = at.replace(tzinfo=dt.UTC) if isinstance(at, dt.datetime) else None
+    return AuditEvent(**{**known, "at": aware})
 
 
 def chains() -> list[ObjectId | None]:

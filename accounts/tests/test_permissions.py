@@ -15,14 +15,14 @@ def test_roles_may_what_their_meaning_says():
         Role.GRADER: {SEE},
         Role.ARBITRATOR: {SEE},
         Role.HOSPITAL_ADMIN: {MANAGE, ERASE},
-        Role.AUDITOR: {SEE},
+        Role.AUDITOR: {SEE, Capability.READ_AUDIT},
     }
     assert set(ROLE_MEANINGS) == set(ROLE_CAPABILITIES) == set(Role)
 
 
 def test_several_roles_add_up_and_unknown_ones_add_nothing():
     assert capabilities_of(["staff", "hospital_admin"]) == STAFF | {MANAGE, ERASE}
-    assert capabilities_of(["auditor", "role of a later version"]) == {SEE}
+    assert capabilities_of(["grader", "role of a later version"]) == {SEE}
     assert capabilities_of([]) == set()
 
 

@@ -44,6 +44,9 @@ accounts:session-list       GET       signed-in       -
 accounts:session-close      POST      signed-in       ~session
 accounts:session-close-others  POST   signed-in       -
 accounts:hospital-switch    POST      signed-in       hospital
+accounts:audit-list         GET       read_audit      -
+accounts:audit-export       GET       read_audit      -
+accounts:audit-head         GET       read_audit      -
 accounts:member-list        GET       manage_people   -
 accounts:member-create      GET,POST  manage_people   -
 accounts:member-update      GET,POST  manage_people   membership
