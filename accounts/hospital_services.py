@@ -14,8 +14,16 @@ from accounts.services import hospital_create, member_add
 NAME_TAKEN = "A hospital with this name already exists."
 
 
+@audited
+def hospital_register(*, name: str) -> Hospital:
+    """Make a hospital in which nobody works yet. Raises ValidationError when the name is taken."""
+    hospital = hospital_create(name=name)
+    _record(hospital, Action.CREATE, after={"name": hospital.name})
+    return hospital
+
+
 def hospital_add(*, name: str, admin_email: str, admin_name: str) -> tuple[Hospital, str]:
-    """Make a hospital and its first admin. Returns it and the admin's first password.
+    """Make a hospital and its first admin without any mail. Returns it and a first password.
 
     Raises ValidationError for a taken name or a bad e-mail, and then makes neither.
     """
@@ -35,10 +43,7 @@ def hospital_rename(*, hospital: Hospital, name: str, reason: str) -> Hospital:
 
 def hospital_close(*, hospital: Hospital, reason: str) -> Hospital:
     """Shut a hospital's members out from their next click on; its records stay as they are."""
-    closed = _changed(hospital, Action.DEACTIVATE, reason, is_active=False)
-    for membership in Membership.objects.active().filter(hospital=hospital):
-        access_announce(membership.user_id)
-    return closed
+    return _announced(_changed(hospital, Action.DEACTIVATE, reason, is_active=False))
 
 
 def hospital_open(*, hospital: Hospital, reason: str) -> Hospital:
@@ -48,16 +53,15 @@ def hospital_open(*, hospital: Hospital, reason: str) -> Hospital:
 
 def hospital_set_mfa(*, hospital: Hospital, mfa_required: bool, reason: str) -> Hospital:
     """Say whether everybody who works in a hospital needs a second factor."""
-    return _changed(hospital, Action.CHANGE, reason, mfa_required=mfa_required)
+    return _announced(_changed(hospital, Action.CHANGE, reason, mfa_required=mfa_required))
 
 
 @audited
 def _added(name: str, admin_email: str, admin_name: str) -> tuple[Hospital, str]:
     User(email=admin_email, name=admin_name).clean_fields(exclude=["password"])
-    hospital = hospital_create(name=name)
+    hospital = hospital_register(name=name)
     roles = [Role.HOSPITAL_ADMIN]
     _, password = member_add(hospital=hospital, email=admin_email, name=admin_name, roles=roles)
-    _record(hospital, Action.CREATE, after={"name": hospital.name})
     return hospital, password
 
 
@@ -73,6 +77,13 @@ def _changed(hospital: Hospital, action: Action, reason: str, **values) -> Hospi
     hospital.full_clean()
     hospital.save(update_fields=list(values))
     _record(hospital, action, before=before, after=values, reason=reason)
+    return hospital
+
+
+def _announced(hospital: Hospital) -> Hospital:
+    """Let everything that the hospital's people have open ask at once whether it may go on."""
+    for membership in Membership.objects.active().filter(hospital=hospital):
+        access_announce(membership.user_id)
     return hospital
 
 

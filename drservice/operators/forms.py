@@ -71,10 +71,27 @@ class HospitalCreateForm(forms.Form):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.helper = form_helper("Add hospital")
+        self.helper = form_helper("Add hospital and invite")
 
     def clean_admin_email(self) -> str:
         return self.cleaned_data["admin_email"].strip().lower()
+
+
+class AdminInviteForm(forms.Form):
+    name = _TextField(max_length=User._meta.get_field("name").max_length)
+    email = forms.EmailField(
+        max_length=MAX_EMAIL_CHARACTERS,
+        label="E-mail",
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+        help_text="Who is invited already gets a new link; the one before no longer works.",
+    )
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.helper = form_helper("Invite")
+
+    def clean_email(self) -> str:
+        return self.cleaned_data["email"].strip().lower()
 
 
 class OperatorCreateForm(forms.Form):

@@ -1,16 +1,17 @@
 from django.urls import path
 
-from drservice.operators.views import health, hospitals, models, people
+from drservice.operators.views import health, hospital_acts, hospitals, models, people
 
 app_name = "operators"
 urlpatterns = [
     path("", hospitals.hospital_list, name="hospital-list"),
-    path("hospitals/add/", hospitals.hospital_create, name="hospital-create"),
+    path("hospitals/add/", hospital_acts.hospital_create, name="hospital-create"),
     path("hospitals/<oid:pk>/", hospitals.hospital_detail, name="hospital-detail"),
-    path("hospitals/<oid:pk>/name/", hospitals.hospital_rename, name="hospital-rename"),
-    path("hospitals/<oid:pk>/rules/", hospitals.hospital_rules, name="hospital-rules"),
-    path("hospitals/<oid:pk>/close/", hospitals.hospital_close, name="hospital-close"),
-    path("hospitals/<oid:pk>/open/", hospitals.hospital_open, name="hospital-open"),
+    path("hospitals/<oid:pk>/name/", hospital_acts.hospital_rename, name="hospital-rename"),
+    path("hospitals/<oid:pk>/invite/", hospital_acts.hospital_invite_admin, name="hospital-invite"),
+    path("hospitals/<oid:pk>/rules/", hospital_acts.hospital_rules, name="hospital-rules"),
+    path("hospitals/<oid:pk>/close/", hospital_acts.hospital_close, name="hospital-close"),
+    path("hospitals/<oid:pk>/open/", hospital_acts.hospital_open, name="hospital-open"),
     path("models/", models.model_list, name="model-list"),
     path("models/roll-back/", models.model_rollback, name="model-rollback"),
     path("models/<oid:pk>/", models.model_detail, name="model-detail"),

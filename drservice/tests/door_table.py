@@ -127,6 +127,7 @@ operators:hospital-list     GET       operator        -
 operators:hospital-create   GET,POST  operator        -
 operators:hospital-detail   GET       operator        some-hospital
 operators:hospital-rename   GET,POST  operator        some-hospital
+operators:hospital-invite   GET,POST  operator        some-hospital
 operators:hospital-rules    GET,POST  operator        some-hospital
 operators:hospital-close    GET,POST  operator        some-hospital
 operators:hospital-open     GET,POST  operator        some-hospital

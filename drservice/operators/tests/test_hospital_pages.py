@@ -4,7 +4,10 @@ import datetime as dt
 import re
 
 import pytest
+from django.core import mail
 from django.core.management import call_command
+from django.http import HttpResponse
+from django.test import Client
 
 from accounts.models import Hospital
 from accounts.selectors import memberships_of, user_by_email
@@ -12,6 +15,8 @@ from accounts.tests.factories import make_hospital
 from drservice.operators.views.hospitals import OPERATOR_COMMANDS
 from workspace.schemas import CaseState
 from workspace.tests.factories import make_case, make_graded_case, make_patient, make_queued_case
+
+NEW_PASSWORD = "a longer password 7"
 
 
 @pytest.fixture
@@ -92,18 +97,49 @@ def test_hospital_page_says_where_cases_stand(operator, two_hospitals):
     assert re.search(r"Graded</dt><dd class=\"number\">1<", page.text)
 
 
-def test_operator_adds_a_hospital_whose_admin_can_sign_in(operator, client):
+def accept_by_link(page) -> HttpResponse:
+    """Take up the invitation whose link a page shows, as somebody without an account."""
+    link = re.search(r'value="(http://testserver/[^"]+)"', page.text)[1]
+    newcomer = Client()
+    answer = newcomer.get(link, follow=True)
+    said = {"name": "Ada", "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    address = answer.redirect_chain[-1][0] if answer.redirect_chain else link
+    return newcomer.post(address, said, follow=True)
+
+
+def test_operator_adds_a_hospital_whose_invited_admin_gets_in(operator, settings):
+    settings.MAIL_REACHES_PEOPLE = False
     fields = {"name": " Lake  Clinic", "admin_name": "Ada", "admin_email": "Ada@Lake.example"}
     page = operator.post("/operators/hospitals/add/", fields)
-    password = re.search(r'id="first-password">([^<]+)<', page.text)[1]
-    admin = user_by_email("ada@lake.example")
-    assert admin.check_password(password)
-    [membership] = memberships_of(admin)
-    assert (membership.hospital.name, membership.roles) == ("Lake Clinic", ["hospital_admin"])
+    assert "Ada is invited" in page.text
+    hospital = Hospital.objects.get(name="Lake Clinic")
+    detail = f"/operators/hospitals/{hospital.pk}/"
+    assert "nobody can manage its people" in operator.get(detail).text
+    assert "ada@lake.example" in operator.get(detail).text
+
+    assert accept_by_link(page).status_code == 200
+    [membership] = memberships_of(user_by_email("ada@lake.example"))
+    assert (membership.hospital, membership.roles) == (hospital, ["hospital_admin"])
+    assert "nobody can manage its people" not in operator.get(detail).text
 
     again = operator.post("/operators/hospitals/add/", fields)
     assert again.status_code == 422
     assert "already exists" in again.text
+
+
+def test_invitation_goes_by_mail_and_again_with_a_new_link(operator, two_hospitals, settings):
+    settings.MAIL_REACHES_PEOPLE = True
+    address = f"/operators/hospitals/{two_hospitals.a.hospital.pk}/invite/"
+    fields = {"name": "Ada", "email": "ada@lake.example"}
+    assert "on its way" in operator.post(address, fields).text
+    assert "on its way" in operator.post(address, fields).text
+    first, second = mail.outbox
+    assert second.to == ["ada@lake.example"]
+    assert "Hospital A" in second.subject
+    assert first.body != second.body
+    member = operator.post(address, {"name": "A", "email": two_hospitals.a.staff.email})
+    assert member.status_code == 422
+    assert "works here already" in member.text
 
 
 def test_closing_shuts_members_out_until_it_is_opened(operator, two_hospitals, client_of):

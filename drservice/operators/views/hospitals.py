@@ -4,21 +4,17 @@ import datetime as dt
 from dataclasses import dataclass
 
 from bson import ObjectId
-from django.core.exceptions import ValidationError
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render, resolve_url
+from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from accounts.access import operator
 from accounts.audit.chain_states import chain_states
-from accounts.hospital_services import hospital_add, hospital_set_mfa
-from accounts.hospital_services import hospital_close as close_hospital
-from accounts.hospital_services import hospital_open as open_hospital
-from accounts.hospital_services import hospital_rename as rename_hospital
 from accounts.keys.selectors import KeyState, key_states
-from accounts.models import Hospital
-from accounts.pages import form_page, posted, require_form
+from accounts.models import Hospital, Invitation, InvitationState
+from accounts.people.selectors import invitation_list
+from accounts.permissions import Role
 from accounts.selectors import (
     PeopleFigures,
     active_admins,
@@ -28,14 +24,7 @@ from accounts.selectors import (
     people_figures,
 )
 from drservice.operators.access import access_hospital
-from drservice.operators.acts import Act, act_page
 from drservice.operators.figures import HospitalFigures, hospital_figures
-from drservice.operators.forms import (
-    HospitalCreateForm,
-    HospitalRenameForm,
-    HospitalRulesForm,
-    ReasonForm,
-)
 
 # The part of the navigation that these pages belong to.
 HOSPITALS = "operator-hospitals"
@@ -97,85 +86,12 @@ def hospital_detail(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     context = {
         "section": HOSPITALS,
         "row": row,
-        "admins": [admin.user for admin in active_admins(hospital.pk)],
+        "admins": active_admins(hospital.pk),
+        "invited": _invited_admins(hospital),
         "with_mfa": len(has_mfa([member.user_id for member in members])),
         "trail": chain_states([hospital.pk]).get(hospital.pk),
     }
     return render(request, "operators/hospital_detail.html", context)
-
-
-@operator
-@require_form
-def hospital_create(request: HttpRequest) -> HttpResponse:
-    """Make a hospital, and show its first admin's first password: now and never again."""
-    form = HospitalCreateForm(posted(request))
-    if form.is_valid():
-        try:
-            hospital, password = hospital_add(**form.cleaned_data)
-        except ValidationError as error:
-            form.add_error(None, error.messages)
-        else:
-            context = {"section": HOSPITALS, "hospital_made": hospital, "password": password}
-            context |= {"admin": form.cleaned_data}
-            return render(request, "operators/hospital_created.html", context)
-    return form_page(request, "operators/hospital_create.html", form, section=HOSPITALS)
-
-
-@operator
-@require_form
-def hospital_rename(request: HttpRequest, pk: ObjectId) -> HttpResponse:
-    hospital = access_hospital(pk)
-    form = HospitalRenameForm(posted(request), initial={"name": hospital.name}, button="Rename")
-    act = _act(
-        hospital,
-        title=f"Rename {hospital.name}",
-        explanation="Its people see the new name from their next click on.",
-        done="The hospital has its new name.",
-    )
-    return act_page(request, act, form, lambda said: rename_hospital(hospital=hospital, **said))
-
-
-@operator
-@require_form
-def hospital_rules(request: HttpRequest, pk: ObjectId) -> HttpResponse:
-    hospital = access_hospital(pk)
-    form = HospitalRulesForm(posted(request), initial={"mfa_required": hospital.mfa_required})
-    act = _act(
-        hospital,
-        title=f"Rules for {hospital.name}",
-        explanation="They count from everybody's next click on.",
-        done="The rules are saved.",
-    )
-    return act_page(request, act, form, lambda said: hospital_set_mfa(hospital=hospital, **said))
-
-
-@operator
-@require_form
-def hospital_close(request: HttpRequest, pk: ObjectId) -> HttpResponse:
-    hospital = access_hospital(pk)
-    form = ReasonForm(posted(request), button="Close the hospital")
-    act = _act(
-        hospital,
-        title=f"Close {hospital.name}?",
-        explanation="Nobody works there from their next click on. Its records stay as they are, "
-        "cases that wait are still graded, and you can open it again.",
-        done=f"{hospital.name} is closed.",
-    )
-    return act_page(request, act, form, lambda said: close_hospital(hospital=hospital, **said))
-
-
-@operator
-@require_form
-def hospital_open(request: HttpRequest, pk: ObjectId) -> HttpResponse:
-    hospital = access_hospital(pk)
-    form = ReasonForm(posted(request), button="Open the hospital")
-    act = _act(
-        hospital,
-        title=f"Open {hospital.name} again?",
-        explanation="Its people can work there again, in the roles that they had.",
-        done=f"{hospital.name} is open again.",
-    )
-    return act_page(request, act, form, lambda said: open_hospital(hospital=hospital, **said))
 
 
 def _rows(hospitals: Page | list[Hospital]) -> list[HospitalRow]:
@@ -187,6 +103,7 @@ def _rows(hospitals: Page | list[Hospital]) -> list[HospitalRow]:
     ]
 
 
-def _act(hospital: Hospital, **words: str) -> Act:
-    back = resolve_url("operators:hospital-detail", hospital.pk)
-    return Act(HOSPITALS, back=back, back_words=hospital.name, **words)
+def _invited_admins(hospital: Hospital) -> list[Invitation]:
+    state = InvitationState.PENDING
+    pending = invitation_list(hospital, state=state, search="", start=0, count=PAGE_SIZE)
+    return [one for one in pending if Role.HOSPITAL_ADMIN in one.roles]
