@@ -30,7 +30,9 @@ def members_found(hospital: Hospital, wanted: MemberFilter) -> list[Membership]:
     that all hospitals share.
     """
     members = every_member(hospital)
-    protected = has_mfa([member.user_id for member in members])
+    # Of whoever has never worked here an admin learns nothing, not even that they have an account.
+    came = [member.user_id for member in members if member.last_seen_at]
+    protected = has_mfa(came)
     for member in members:
         member.has_mfa = member.user_id in protected
     return [member for member in members if _fits(member, wanted)]

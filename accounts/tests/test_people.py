@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from allauth.mfa.models import Authenticator
 from bson import ObjectId
 from django.core.exceptions import ValidationError
 from django.db import connection
@@ -93,6 +94,24 @@ def test_adding_somebody_from_elsewhere_tells_nothing_about_them(two_hospitals, 
     assert there.name not in listed
     assert two_hospitals.b.hospital.name not in listed
     assert [one.hospital.name for one in memberships_of(there)] == ["Hospital B", "Hospital A"]
+
+
+def test_admin_learns_and_ends_nothing_of_somebody_who_never_came(two_hospitals, client_of):
+    admin, nurse = client_of(two_hospitals.a.admin), two_hospitals.b.staff
+    Authenticator.objects.create(user=nurse, type=Authenticator.Type.TOTP, data={})
+    at_work = client_of(nurse)
+    assert at_work.get("/cases/").status_code == 200
+    membership = membership_create(user=nurse, hospital=two_hospitals.a.hospital, roles=["staff"])
+    assert nurse.email not in admin.get(PEOPLE, {"mfa": "with"}).text
+    assert nurse.email in admin.get(PEOPLE, {"mfa": "without"}).text
+    admin.post(f"{PEOPLE}{membership.pk}/sign-out/")
+    assert at_work.get("/cases/").status_code == 200
+
+    at_work.post("/accounts/hospital/", {"hospital": str(two_hospitals.a.hospital.pk)})
+    at_work.get("/cases/")
+    assert nurse.email in admin.get(PEOPLE, {"mfa": "with"}).text
+    admin.post(f"{PEOPLE}{membership.pk}/sign-out/")
+    assert at_work.get("/cases/").status_code == 302
 
 
 @pytest.mark.parametrize(

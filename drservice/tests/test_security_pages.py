@@ -151,6 +151,7 @@ def test_signing_out_empties_the_browser(two_hospitals, client_of):
 def test_admin_ends_every_session_of_a_colleague_and_of_nobody_else(two_hospitals, client_of):
     a, b = two_hospitals.a, two_hospitals.b
     admin, colleague, foreign = client_of(a.admin), client_of(a.staff), client_of(b.staff)
+    assert colleague.get("/cases/").status_code == foreign.get("/cases/").status_code == 200
     for user, answer in ((a.staff, 302), (b.staff, 404)):
         pk = Membership.objects.get(user=user).pk
         assert admin.post(reverse("accounts:member-sign-out", args=[pk])).status_code == answer

@@ -108,6 +108,12 @@ def member_activate(request: HttpRequest, pk: ObjectId) -> HttpResponse:
 def member_sign_out(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     """End every session of a colleague, for instance when their telephone is lost."""
     colleague = access_colleague(request, pk)
+    if colleague.last_seen_at is None:
+        # Added here, perhaps without knowing of it: what they do elsewhere is not for this admin.
+        messages.info(
+            request, f"{colleague.name} has never worked here, so there is nothing to end."
+        )
+        return _back_to_people(request, colleague)
     user_end_sessions(user=User.objects.get(pk=colleague.user_id))
     messages.success(request, f"{colleague.name} is signed out everywhere.")
     return _back_to_people(request, colleague)
