@@ -41,6 +41,7 @@ NETWORK_MODULES = {
 # that whoever runs the service has named.
 MAY_CONNECT = {
     "accounts/sign_in/oidc.py": "knows the errors of the requests to the directory at OIDC_ISSUER",
+    "accounts/people/mail.py": "knows the errors of the mail server at EMAIL_URL",
     "drservice/embedded/ports.py": "finds a free port on loopback",
     "drservice/embedded/redis_server.py": "asks the redis that it started itself",
     "drservice/supervisor/http.py": "asks the web process that it started itself",
