@@ -34,6 +34,11 @@ HEAD = struct.Struct(">B12sH")
 HASH_BYTES = 16
 
 
+def sealing_check(hospital_id: ObjectId) -> None:
+    """Raise KeyDestroyed when nothing can be sealed for a hospital any more."""
+    sealing_ring(hospital_id)
+
+
 def seal(text: str, *, hospital_id: ObjectId, purpose: str = "") -> str:
     """Return a text sealed with the hospital's current key. Raises KeyDestroyed."""
     return _as_text(seal_bytes(text.encode(), hospital_id=hospital_id, purpose=purpose))

@@ -10,6 +10,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access import access_membership, member
+from accounts.keys.errors import KeyDestroyed
+from accounts.keys.sealing import sealing_check
 from accounts.permissions import Capability
 from drservice.common.errors import ServiceFault
 from drservice.common.list_pages import list_page
@@ -82,6 +84,12 @@ def _ask_whether_same(request: HttpRequest, form: PatientForm, lookalikes) -> Ht
 def patient_update(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     patient = access_patient(request, pk)
     if patient.merged:
+        return redirect("workspace:patient-detail", patient.pk)
+    try:
+        sealing_check(patient.hospital_id)
+    except KeyDestroyed as fault:
+        # A form full of what can't be read would only be refused.
+        messages.error(request, fault.message)
         return redirect("workspace:patient-detail", patient.pk)
     # The form works on an instance of its own: a refused change must not show in the heading.
     form = PatientForm(request.POST or None, instance=access_patient(request, pk))
