@@ -12,6 +12,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.announcements import access_announce
+from accounts.audit.accounts import account_record
 from accounts.audit.actions import Action
 from accounts.audit.services import audit_record, audited, in_audited_transaction
 from accounts.models import Hospital, Membership, User
@@ -45,7 +46,7 @@ def user_set_password(*, user: User, password: str) -> User:
     """Give a person the password that they chose themselves. Ends their other sessions."""
     user.set_password(password)
     user.must_change_password = False
-    user.save(update_fields=["password", "must_change_password"])
+    _password_save(user, Action.PASSWORD_CHANGE)
     access_announce(user.pk)
     return user
 
@@ -55,9 +56,15 @@ def user_reset_password(*, user: User) -> str:
     password = first_password()
     user.set_password(password)
     user.must_change_password = True
-    user.save(update_fields=["password", "must_change_password"])
+    _password_save(user, Action.PASSWORD_RESET)
     access_announce(user.pk)
     return password
+
+
+@audited
+def _password_save(user: User, action: Action) -> None:
+    user.save(update_fields=["password", "must_change_password"])
+    account_record(action, user)
 
 
 @audited
@@ -65,7 +72,7 @@ def user_end_sessions(*, user: User) -> User:
     """Sign a person out everywhere. Sessions they begin from now on count again."""
     User.objects.filter(pk=user.pk).update(sessions_version=F("sessions_version") + 1)
     user.refresh_from_db(fields=["sessions_version"])
-    audit_record(action=Action.SESSION_END, subject_kind="user", subject_id=user.pk)
+    account_record(Action.SESSION_END, user)
     access_announce(user.pk)
     return user
 

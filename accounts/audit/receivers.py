@@ -16,16 +16,16 @@ from allauth.mfa.signals import (
 from axes.signals import user_locked_out
 from bson import ObjectId
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db import connection
 from django.http import HttpRequest
 
+from accounts.audit.accounts import account_record
 from accounts.audit.actions import Action
-from accounts.audit.actors import Actor, anonymous, person
-from accounts.audit.chain import PLATFORM
+from accounts.audit.actors import anonymous, person
 from accounts.audit.errors import AuditUnavailable
-from accounts.audit.services import audit_record, in_audited_transaction
 from accounts.keys.sealing import platform_hash
 from accounts.models import User
-from accounts.selectors import memberships_of, user_by_email
+from accounts.selectors import user_by_email
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def connect() -> None:
 
 def _signed_in(sender, request: HttpRequest | None, user: User, **_) -> None:
     # Raises AuditUnavailable before the session is stored: nobody is signed in without an event.
-    _keep(Action.SIGN_IN, user, person(user, address=_address(request)))
+    account_record(Action.SIGN_IN, user, actor=person(user, address=_address(request)))
 
 
 def _signed_out(sender, request: HttpRequest | None, user: User | None, **_) -> None:
@@ -56,7 +56,8 @@ def _signed_out(sender, request: HttpRequest | None, user: User | None, **_) -> 
         return
     reason = "" if getattr(request, "resolver_match", None) else ENDED_BY_SERVICE
     try:
-        _keep(Action.SIGN_OUT, user, person(user, address=_address(request)), reason=reason)
+        actor = person(user, address=_address(request))
+        account_record(Action.SIGN_OUT, user, actor=actor, reason=reason)
     except AuditUnavailable:
         # The one act that is done without its event: staying signed in would be worse.
         log.exception("sign_out_not_audited user=%s", user.pk)
@@ -72,7 +73,8 @@ def _locked_out(sender, request: HttpRequest | None, username: str, ip_address: 
 
 
 def _factor_failed(sender, request: HttpRequest, user: User, **_) -> None:
-    _keep(Action.SIGN_IN_FAILED, user, anonymous(_address(request)), reason="A wrong second factor")
+    actor = anonymous(_address(request))
+    account_record(Action.SIGN_IN_FAILED, user, actor=actor, reason="A wrong second factor")
 
 
 def _factor_added(sender, request: HttpRequest, user: User, authenticator, **_) -> None:
@@ -92,41 +94,28 @@ def _factor_reset(sender, request: HttpRequest, user: User, authenticator, **_) 
 
 @contextmanager
 def _undone_by(undo):
-    """Take back what allauth has done already when its event can't be kept."""
+    """Take back what allauth has done already when its event can't be kept.
+
+    Inside a transaction there is nothing to take back: it rolls back.
+    """
     try:
         yield
     except AuditUnavailable:
-        undo()
+        if not connection.in_atomic_block_mongo:
+            undo()
         raise
 
 
 def _keep_factor(action: Action, request: HttpRequest, user: User, authenticator) -> None:
     actor = person(user, address=_address(request))
-    _keep(action, user, actor, after={"kind": str(authenticator.type)})
+    account_record(action, user, actor=actor, after={"kind": str(authenticator.type)})
 
 
 def _keep_attempt(action: Action, email: str, address: str) -> None:
     """Keep a try to sign in. What was typed may be anything, a password even: only its hash is."""
     user = user_by_email(email)
     subject = str(user.pk) if user else platform_hash(email.strip().lower(), "sign-in e-mail")
-    _keep(action, user or NOBODY, anonymous(address), subject=subject)
-
-
-def _keep(action: Action, user: User, actor: Actor, *, subject: str = "", **told) -> None:
-    chains = [membership.hospital_id for membership in memberships_of(user)] or [PLATFORM]
-
-    def append() -> None:
-        for chain in chains:
-            audit_record(
-                action=action,
-                subject_kind="account",
-                subject_id=subject or user.pk,
-                hospital_id=chain,
-                actor=actor,
-                **told,
-            )
-
-    in_audited_transaction(append)
+    account_record(action, user or NOBODY, subject_id=subject, actor=anonymous(address))
 
 
 def _address(request: HttpRequest | None) -> str:

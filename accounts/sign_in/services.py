@@ -9,6 +9,9 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.core.mail import EmailMessage
 
+from accounts.audit.accounts import account_record
+from accounts.audit.actions import Action
+from accounts.audit.services import audited
 from accounts.models import User
 
 log = logging.getLogger(__name__)
@@ -23,11 +26,14 @@ def is_recent(records: list[dict]) -> bool:
     return any(record["at"] > since_s for record in records)
 
 
+@audited
 def session_end(*, session: UserSession) -> None:
     """Sign one browser out: its next request finds no session."""
     session.end()
+    account_record(Action.SESSION_END, session.user)
 
 
+@audited
 def sessions_end(*, user: User, except_key: str = "") -> int:
     """Sign a person out everywhere, but for the session with the key `except_key`.
 
@@ -37,9 +43,12 @@ def sessions_end(*, user: User, except_key: str = "") -> int:
     ended = list(sessions)
     for session in ended:
         session.end()
+    if ended:
+        account_record(Action.SESSION_END, user, after={"sessions": len(ended)})
     return len(ended)
 
 
+@audited
 def second_factors_remove(*, user: User) -> int:
     """Take away everything that a person lost with their telephone; ends their sessions.
 
@@ -47,6 +56,7 @@ def second_factors_remove(*, user: User) -> int:
     up a new second factor where one is asked for.
     """
     removed, _ = Authenticator.objects.filter(user_id=user.pk).delete()
+    account_record(Action.MFA_REMOVE, user, after={"removed": removed})
     sessions_end(user=user)
     return removed
 

@@ -13,7 +13,13 @@ from accounts.audit.models import AuditEvent
 from accounts.audit.selectors import ToldEvent, events_told
 from accounts.models import User
 from accounts.scoping import every_hospital
-from accounts.services import membership_create
+from accounts.services import (
+    membership_create,
+    user_end_sessions,
+    user_reset_password,
+    user_set_password,
+)
+from accounts.sign_in.services import second_factors_remove
 from accounts.tests.factories import PASSWORD, make_hospital, make_member, make_user
 
 pytestmark = pytest.mark.django_db
@@ -140,6 +146,27 @@ def test_second_factor_is_not_changed_without_an_event(factor, audit_refused):
     with audit_refused(), pytest.raises(AuditUnavailable):
         send(authenticator_removed, factor, user)
     assert Authenticator.objects.filter(user=user).exists()
+
+
+@pytest.mark.parametrize(
+    ("act", "action"),
+    [
+        (lambda user: user_set_password(user=user, password="another one"), Action.PASSWORD_CHANGE),
+        (lambda user: user_reset_password(user=user), Action.PASSWORD_RESET),
+        (lambda user: user_end_sessions(user=user), Action.SESSION_END),
+        (lambda user: second_factors_remove(user=user), Action.MFA_REMOVE),
+    ],
+)
+def test_change_of_an_account_is_kept_and_not_made_without(act, action, audit_refused):
+    user = make_member(hospital := make_hospital(), "staff")
+    before = User.objects.filter(pk=user.pk).values().get()
+    with audit_refused(), pytest.raises(AuditUnavailable):
+        act(User.objects.get(pk=user.pk))
+    assert User.objects.filter(pk=user.pk).values().get() == before
+    act(user)
+    with every_hospital("a test"):
+        kept = AuditEvent.objects.filter(hospital_id=hospital.pk, action=action)
+        assert [event.subject_id for event in kept] == [str(user.pk)]
 
 
 def test_commands_that_change_records_act_under_their_own_name():
