@@ -1,19 +1,27 @@
 """A hospital's people: adding, changing and deactivating them, and only one's own."""
 
 import threading
+from datetime import timedelta
+from functools import partial
 
 import pytest
 from allauth.mfa.models import Authenticator
 from bson import ObjectId
 from django.core.exceptions import ValidationError
 from django.db import connection
+from django.utils import timezone
 
+from accounts.audit.models import AuditEvent
 from accounts.hospital_services import hospital_close, hospital_open
 from accounts.models import Hospital, Membership, User
 from accounts.permissions import Role
+from accounts.scoping import hospital_scope
 from accounts.selectors import active_admins, memberships_of
 from accounts.services import (
     LAST_ADMIN,
+    NOT_ABLE_TO_ADMIN,
+    NOT_ADMIN,
+    admin_transfer,
     member_add,
     membership_activate,
     membership_create,
@@ -235,6 +243,155 @@ def test_last_active_admin_stays(two_hospitals, client_of):
     membership_activate(membership=membership)
     membership_update(membership=membership, name="A", roles=[Role.STAFF])
     assert [one.pk for one in active_admins(hospital.pk)] == [other.pk]
+
+
+def test_admin_hands_over_and_steps_down_in_one_act(two_hospitals, client_of):
+    hospital, admin = two_hospitals.a.hospital, two_hospitals.a.admin
+    taker = membership_of(two_hospitals.a.staff, hospital)
+    session, page = client_of(admin), f"{PEOPLE}{taker.pk}/transfer/"
+    assert "Make Staff of Hospital A the admin" in session.get(page).text
+    # Not by accident.
+    assert session.post(page, {"roles": ["auditor"]}).status_code == 422
+    greedy = {"roles": ["auditor", "hospital_admin"], "confirmed": "on"}
+    assert session.post(page, greedy).status_code == 422
+    done = session.post(page, {"roles": ["auditor"], "confirmed": "on"})
+    assert done["Location"] == "/accounts/"
+    assert membership_of(admin, hospital).roles == ["auditor"]
+    taker.refresh_from_db()
+    assert taker.roles == ["staff", "hospital_admin"]
+    assert [one.pk for one in active_admins(hospital.pk)] == [taker.pk]
+    assert session.get(PEOPLE).status_code == 403
+
+    # Back again, by one who keeps nothing and so leaves.
+    giver = client_of(two_hospitals.a.staff)
+    giver.post(f"{PEOPLE}{membership_of(admin, hospital).pk}/transfer/", {"confirmed": "on"})
+    taker.refresh_from_db()
+    assert not taker.is_active
+    assert giver.get("/cases/").status_code == 404
+    assert [one.user_id for one in active_admins(hospital.pk)] == [admin.pk]
+
+
+def test_nobody_becomes_admin_who_could_not_act(two_hospitals):
+    hospital = two_hospitals.a.hospital
+    giver = membership_of(two_hospitals.a.admin, hospital)
+    away = membership_of(two_hospitals.a.grader, hospital)
+    membership_deactivate(membership=away)
+    locked = membership_of(make_member(hospital, Role.STAFF, is_active=False), hospital)
+    for taker, words in (
+        (away, NOT_ABLE_TO_ADMIN),
+        (locked, NOT_ABLE_TO_ADMIN),
+        (giver, NOT_ADMIN),
+    ):
+        with pytest.raises(ValidationError, match=words):
+            admin_transfer(membership=taker, giver=giver, giver_roles=[])
+    no_admin = membership_of(two_hospitals.a.auditor, hospital)
+    with pytest.raises(ValidationError, match=NOT_ADMIN):
+        admin_transfer(membership=giver, giver=no_admin, giver_roles=[])
+    assert [one.pk for one in active_admins(hospital.pk)] == [giver.pk]
+
+
+def hand_over(giver_pk: ObjectId, taker_pk: ObjectId) -> Membership:
+    giver, taker = (Membership.objects.get(pk=pk) for pk in (giver_pk, taker_pk))
+    return admin_transfer(membership=taker, giver=giver, giver_roles=[])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_admins_who_hand_over_to_each_other_at_once_leave_one():
+    for _ in range(3):
+        hospital = make_hospital()
+        one, other = (
+            membership_of(make_member(hospital, Role.HOSPITAL_ADMIN), hospital) for _ in range(2)
+        )
+        at_once([partial(hand_over, one.pk, other.pk), partial(hand_over, other.pk, one.pk)])
+        assert len(active_admins(hospital.pk)) == 1
+
+
+def test_colleague_is_signed_out_everywhere(two_hospitals, client_of):
+    staff = two_hospitals.a.staff
+    sessions = [client_of(staff), client_of(staff)]
+    page = f"{PEOPLE}{membership_of(staff, two_hospitals.a.hospital).pk}/sign-out/"
+    assert client_of(two_hospitals.a.admin).post(page)["Location"] == PEOPLE
+    assert [session.get("/cases/").status_code for session in sessions] == [302, 302]
+    assert client_of(User.objects.get(pk=staff.pk)).get("/cases/").status_code == 200
+
+
+def found(admin, **wanted) -> list[str]:
+    page = admin.get(PEOPLE, wanted)
+    assert page.status_code == 200
+    return [member.name for member in page.context["page"].rows]
+
+
+def test_people_are_found_by_name_role_access_and_second_factor(two_hospitals, client_of):
+    hospital = two_hospitals.a.hospital
+    gone = make_member(hospital, Role.GRADER, name="Gone Grader")
+    membership_deactivate(membership=membership_of(gone, hospital))
+    Authenticator.objects.create(user=two_hospitals.a.auditor, type="totp", data={})
+    Authenticator.objects.create(user=two_hospitals.a.staff, type="recovery_codes", data={})
+    admin = client_of(two_hospitals.a.admin)
+    assert len(found(admin)) == 6
+    assert found(admin, q="STAFF of") == ["Staff of Hospital A"]
+    assert found(admin, q=two_hospitals.a.grader.email) == ["Grader of Hospital A"]
+    assert found(admin, role="grader") == ["Grader of Hospital A", "Gone Grader"]
+    assert found(admin, role="grader", state="active") == ["Grader of Hospital A"]
+    assert found(admin, state="deactivated") == ["Gone Grader"]
+    assert found(admin, mfa="with") == ["Auditor of Hospital A"]
+    assert len(found(admin, mfa="without")) == 5
+    assert found(admin, q="Hospital B") == []
+    assert len(found(admin, role="nonsense", state="{}", mfa="x", page="-3")) == 6
+
+
+def test_long_list_of_people_comes_in_pages(two_hospitals, client_of):
+    for number in range(27):
+        make_member(two_hospitals.a.hospital, Role.GRADER, name=f"Grader {number:02}")
+    admin = client_of(two_hospitals.a.admin)
+    first, second = found(admin, role="grader"), found(admin, role="grader", page="2")
+    assert (len(first), len(second)) == (25, 3)
+    assert not set(first) & set(second)
+    assert "role=grader&amp;page=2" in admin.get(PEOPLE, {"role": "grader"}).text
+
+
+def test_last_visit_is_written_for_clicks_every_few_minutes(two_hospitals, client_of):
+    staff, hospital = two_hospitals.a.staff, two_hospitals.a.hospital
+    session = client_of(staff)
+    session.get("/patients/", headers={"X-Background": "1"})
+    assert membership_of(staff, hospital).last_seen_at is None
+    session.get("/patients/")
+    first = membership_of(staff, hospital).last_seen_at
+    assert timezone.now() - first < timedelta(minutes=1)
+    session.get("/patients/")
+    assert membership_of(staff, hospital).last_seen_at == first
+    Membership.objects.filter(user=staff).update(last_seen_at=first - timedelta(minutes=6))
+    session.get("/patients/")
+    assert membership_of(staff, hospital).last_seen_at >= first
+
+
+def test_hospital_asks_everybody_for_a_second_factor(two_hospitals, client_of):
+    admin, page = client_of(two_hospitals.a.admin), f"{PEOPLE}rules/"
+    assert "5 without one" in admin.get(page).text
+    assert admin.post(page, {"mfa_required": "on"})["Location"] == page
+    two_hospitals.a.hospital.refresh_from_db()
+    two_hospitals.b.hospital.refresh_from_db()
+    assert two_hospitals.a.hospital.mfa_required
+    assert not two_hospitals.b.hospital.mfa_required
+    with hospital_scope(two_hospitals.a.hospital.pk):
+        assert AuditEvent.objects.filter(subject_kind="hospital", action="change").count() == 1
+    # Who has none is led to one, the admin too.
+    assert "/accounts/" in admin.get(PEOPLE)["Location"]
+
+
+def test_every_change_of_a_member_is_kept_in_the_trail(two_hospitals, client_of):
+    hospital, admin = two_hospitals.a.hospital, client_of(two_hospitals.a.admin)
+    admin.post(f"{PEOPLE}add/", {"name": "N", "email": "n@example.org", "roles": ["staff"]})
+    member = Membership.objects.get(user__email="n@example.org")
+    page = f"{PEOPLE}{member.pk}/"
+    admin.post(page, {"name": "N", "roles": ["grader"]})
+    admin.post(f"{page}deactivate/")
+    admin.post(f"{page}activate/")
+    with hospital_scope(hospital.pk):
+        kept = AuditEvent.objects.filter(subject_kind="member", subject_id=str(member.pk))
+        actions = [(one.action, one.actor_id) for one in kept.order_by("seq")]
+    by = str(two_hospitals.a.admin.pk)
+    assert actions == [("create", by), ("change", by), ("deactivate", by), ("activate", by)]
 
 
 @pytest.mark.django_db(transaction=True)
