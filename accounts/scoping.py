@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bson import ObjectId
 from django.db import models
+from django.db.models.deletion import Collector
 from django.db.models.manager import BaseManager
 from django_mongodb_backend.queryset import MongoQuerySet
 
@@ -97,10 +98,45 @@ class ScopedQuerySet(MongoQuerySet):
     _insert.alters_data = True
     _insert.queryset_only = False
 
+    def update(self, **values) -> int:
+        """Change documents of the open scope; none may move to another hospital."""
+        _refuse_moving(self.model, values.get("hospital", values.get("hospital_id")))
+        return super().update(**values)
+
+    update.alters_data = True
+
+    def _update(self, values: list[tuple]) -> int:
+        """Save one document that is there already; it may not move to another hospital either."""
+        moved_to = [value for field, _, value in values if field.name == "hospital"]
+        _refuse_moving(self.model, moved_to[0] if moved_to else None)
+        return super()._update(values)
+
+    _update.alters_data = True
+    _update.queryset_only = False
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete the documents that the queryset finds, in one command that carries the hospital.
+
+        Django's own would look up their ids in the scope, and then delete by the ids alone.
+        Raises ProtectedError when another document needs one of them.
+        """
+        Collector(using=self.db, origin=self).collect(self._chain())
+        deleted = self._chain()._raw_delete(self.db)
+        return deleted, {self.model._meta.label: deleted}
+
+    delete.alters_data = True
+    delete.queryset_only = True
+
     def raw_aggregate(self, pipeline: list[dict], using: str | None = None):
         """Run an aggregation that begins with the documents of the open scope alone."""
         scope = current_scope(self.model.__name__)
         return super().raw_aggregate([{"$match": scope.narrow({})}, *pipeline], using=using)
+
+
+def _refuse_moving(model: type[models.Model], hospital: "models.Model | ObjectId | None") -> None:
+    hospital_id = getattr(hospital, "pk", hospital)
+    if hospital_id is not None and not current_scope(model.__name__).holds(hospital_id):
+        raise ScopeError(f"{model.__name__} of another hospital")
 
 
 class ScopedManager(BaseManager.from_queryset(ScopedQuerySet)):
@@ -128,3 +164,7 @@ class TenantModel(models.Model):
         abstract = True
         # Saves and relation look-ups go through the same narrow manager as everything else.
         base_manager_name = "objects"
+
+    def delete(self, using: str | None = None, keep_parents: bool = False):
+        """Delete this document within the open scope. Raises ProtectedError when it is needed."""
+        return type(self)._base_manager.using(using).filter(pk=self.pk).delete()

@@ -9,6 +9,9 @@ from django.db import connection
 
 from accounts.audit.chain import event_name
 from accounts.audit.models import AuditEvent, AuditHead
+from accounts.scoping import every_hospital
+
+STATES = "tells operators how long each audit chain is"
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,13 @@ def chain_states(owners: Iterable[ObjectId | None]) -> dict[ObjectId | None, Cha
     Tells numbers and times. Whether a chain is whole is for `verify_audit` to say.
     """
     wanted = {"hospital_id": {"$in": list(owners)}}
-    heads = _collection(AuditHead).find(wanted, {"hospital_id": 1, "seq": 1})
-    events = {head["hospital_id"]: head["seq"] for head in heads}
-    names = [event_name(owner, seq) for owner, seq in events.items()]
-    told = {"hospital_id": 1, "at": 1}
-    last = _collection(AuditEvent).find({**wanted, "_id": {"$in": names}}, told)
-    times = {event["hospital_id"]: event["at"].replace(tzinfo=dt.UTC) for event in last}
+    with every_hospital(STATES):
+        heads = _collection(AuditHead).find(wanted, {"hospital_id": 1, "seq": 1})
+        events = {head["hospital_id"]: head["seq"] for head in heads}
+        names = [event_name(owner, seq) for owner, seq in events.items()]
+        told = {"hospital_id": 1, "at": 1}
+        last = _collection(AuditEvent).find({**wanted, "_id": {"$in": names}}, told)
+        times = {event["hospital_id"]: event["at"].replace(tzinfo=dt.UTC) for event in last}
     return {owner: ChainState(seq, times.get(owner)) for owner, seq in events.items()}
 
 

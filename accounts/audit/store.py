@@ -13,11 +13,12 @@ from pymongo import ASCENDING, DESCENDING
 
 from accounts.audit.chain import EVENT_FIELDS, chain_name
 from accounts.audit.models import AuditEvent, AuditHead
-from accounts.scoping import current_scope
+from accounts.scoping import current_scope, every_hospital
 
 # A date that was altered beyond the calendar must be found, not crash the search.
 _ANY_DATE = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 BATCH = 2000
+CHAINS = "finds the owner of every audit chain"
 
 
 def event_insert(event: dict) -> None:
@@ -79,7 +80,8 @@ def event_of(document: dict) -> AuditEvent:
 
 def chains() -> list[ObjectId | None]:
     """Return the owner of every chain that has an event or a head; None is the platform."""
-    owners = {*_events().distinct("hospital_id"), *_heads().distinct("hospital_id")}
+    with every_hospital(CHAINS):
+        owners = {*_events().distinct("hospital_id"), *_heads().distinct("hospital_id")}
     return sorted(owners, key=lambda owner: (owner is not None, str(owner)))
 
 

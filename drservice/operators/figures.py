@@ -137,9 +137,9 @@ def _grouped(
         narrowed = current_scope(model.__name__).narrow(
             {"hospital_id": {"$in": pks}, **(where or {})}
         )
-    group = {"_id": {"hospital": "$hospital_id", **(by or {})}, **sums}
-    collection = connection.get_collection(model._meta.db_table)
-    return list(collection.aggregate([{"$match": narrowed}, {"$group": group}]))
+        group = {"_id": {"hospital": "$hospital_id", **(by or {})}, **sums}
+        collection = connection.get_collection(model._meta.db_table)
+        return list(collection.aggregate([{"$match": narrowed}, {"$group": group}]))
 
 
 def _counts_in_words(counts: list[int], ages: tuple) -> list[str]:

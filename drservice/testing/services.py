@@ -46,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(database_setup, "drservice-database-setup")
     config.pluginmanager.register(chromium, "drservice-chromium")
     # Django is set up by now, which these need.
+    config.pluginmanager.import_plugin("drservice.testing.tenant_commands")
     config.pluginmanager.import_plugin("drservice.testing.fixtures")
     config.pluginmanager.import_plugin("drservice.testing.door_fixtures")
 

@@ -192,12 +192,16 @@ class Knocker:
         self._options = options
         self._clients: dict[str, Client] = {}
 
-    def knock(self, person: Person, method: str, address: str, fields: dict | None = None):
+    def client_of(self, person: Person) -> Client:
+        """Return somebody's client, signed in."""
         client = self._clients.setdefault(person.title, Client(**self._options))
         if person.user is not None and not _is_signed_in(client):
             client.force_login(person.user, backend=BACKEND)
+        return client
+
+    def knock(self, person: Person, method: str, address: str, fields: dict | None = None):
         sent = (fields or {}) if method == "POST" else None
-        return getattr(client, method.lower())(address, sent)
+        return getattr(self.client_of(person), method.lower())(address, sent)
 
 
 def _is_signed_in(client: Client) -> bool:

@@ -6,6 +6,7 @@ import threading
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from bson import ObjectId
+from django.db.models import ProtectedError
 from django.http import HttpResponse
 from django.test import RequestFactory
 
@@ -83,6 +84,38 @@ def test_filter_and_new_record_can_not_leave_the_scope():
     for insert in leaving:
         with hospital_scope(A), pytest.raises(ScopeError, match="Patient of another hospital"):
             insert()
+
+
+@pytest.mark.django_db
+def test_a_record_can_not_move_to_another_hospital():
+    ours, other = make_patient(make_hospital()), make_hospital()
+    moved = Patient(pk=ours.pk, hospital=other, mrn=ours.mrn, birth_date=ours.birth_date)
+    moving = [
+        lambda: moved.save(force_update=True),
+        lambda: moved.save(update_fields=["hospital"]),
+        lambda: Patient.objects.filter(pk=ours.pk).update(hospital=other),
+        lambda: Patient.objects.filter(pk=ours.pk).update(hospital_id=other.pk),
+        lambda: Patient.objects.update_or_create(pk=ours.pk, defaults={"hospital": other}),
+        lambda: Patient.objects.bulk_update([moved], ["hospital"]),
+    ]
+    for move in moving:
+        with hospital_scope(ours.hospital_id):
+            with pytest.raises(ScopeError, match="Patient of another hospital"):
+                move()
+            assert Patient.objects.get().hospital_id == ours.hospital_id
+
+
+@pytest.mark.django_db
+def test_a_record_that_another_one_needs_is_not_deleted():
+    patient = make_patient(make_hospital())
+    make_case(patient)
+    with hospital_scope(patient.hospital_id):
+        for delete in (patient.delete, Patient.objects.filter(pk=patient.pk).delete):
+            with pytest.raises(ProtectedError):
+                delete()
+        assert Case.objects.all().delete() == (1, {"workspace.Case": 1})
+        assert patient.delete() == (1, {"workspace.Patient": 1})
+        assert not Patient.objects.exists()
 
 
 @pytest.mark.django_db

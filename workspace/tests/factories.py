@@ -9,7 +9,7 @@ from django.core.files.storage import default_storage
 
 from accounts.models import Hospital
 from accounts.scoping import hospital_scope
-from workspace.case_parts import EyeImage
+from workspace.case_parts import EyeImage, new_key
 from workspace.models import Case, Patient
 from workspace.patients.registering import patient_create
 from workspace.schemas import ImageResult, Laterality, Quality
@@ -86,23 +86,31 @@ def make_graded_case(patient: Patient, right: int | None = 0, left: int | None =
     return case_complete(case=claimed, results=results)
 
 
+def _image_with_files(case: Case, laterality: Laterality) -> EyeImage:
+    content = f"the {laterality} eye of {case.pk}".encode()
+    key = new_key()
+    folder = f"{case.hospital_id}/{case.pk}/{key}"
+    for name in ("original", "display", "thumbnail", "heatmap-1"):
+        default_storage.save(f"{folder}/{name}", ContentFile(content))
+    return make_image(
+        laterality,
+        key=key,
+        original=f"{folder}/original",
+        display=f"{folder}/display",
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
 def graded_case_with_files(patient: Patient) -> Case:
     """Return a graded case whose photographs and attention maps are stored."""
-    content = b"the bytes of a photograph"
     case = make_case(patient, lateralities=())
     with hospital_scope(patient.hospital_id):
         for laterality in Laterality:
-            image = make_image(
-                laterality, sha256=hashlib.sha256(content + laterality.encode()).hexdigest()
-            )
-            for name in ("original", "display", "thumbnail", "heatmap"):
-                stored = image.original.replace("original", name)
-                default_storage.save(stored, ContentFile(content + laterality.encode()))
-            case = Case.objects.add_image(pk=case.pk, image=image)
+            case = Case.objects.add_image(pk=case.pk, image=_image_with_files(case, laterality))
         case = case_submit(case=case, by="A nurse")
     claimed = case_claim(case_pk=str(case.pk), worker="test")
     results = [
-        make_result(image, heatmap=image.original.replace("original", "heatmap"))
+        make_result(image, heatmap=image.original.replace("original", "heatmap-1"))
         for image in claimed.images
     ]
     return case_complete(case=claimed, results=results)
