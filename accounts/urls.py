@@ -18,6 +18,7 @@ urlpatterns = [
     path("audit/export/", audit.audit_export, name="audit-export"),
     path("audit/head/", audit.audit_head, name="audit-head"),
     path("hospital/", views.hospital_switch, name="hospital-switch"),
+    path("usage/", views.usage_detail, name="usage-detail"),
     path("people/", members.member_list, name="member-list"),
     path("people/add/", members.member_create, name="member-create"),
     path("people/<oid:pk>/", members.member_update, name="member-update"),

@@ -6,8 +6,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.access import signed_in, still_to_do
+from accounts.access import access_membership, member, signed_in, still_to_do
 from accounts.announcements import access_announce
+from accounts.limits.selectors import usage_of
 from accounts.open_sessions import SESSION_HOSPITAL
 from accounts.permissions import Capability
 
@@ -40,6 +41,14 @@ def hospital_switch(request: HttpRequest) -> HttpResponse:
     request.session.save()
     access_announce(request.user.pk)
     return redirect("accounts:start")
+
+
+@member(Capability.MANAGE_PEOPLE)
+@require_safe
+def usage_detail(request: HttpRequest) -> HttpResponse:
+    """Show how many photographs the hospital has added, and how many more it may."""
+    usages = usage_of(access_membership(request).hospital_id)
+    return render(request, "accounts/usage_detail.html", {"section": "usage", "usages": usages})
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -16,10 +16,12 @@ from django.core.files.storage import default_storage
 from accounts.audit.actions import Action
 from accounts.audit.errors import AuditUnavailable
 from accounts.audit.services import audited
+from accounts.limits.services import upload_give_back, upload_reserve
 from workspace.case_parts import EyeImage, new_key
 from workspace.intake import Photograph, PhotographRefused, photograph_read
 from workspace.models import Case
 from workspace.schemas import Field, Laterality
+from workspace.selectors import photographs_stored
 from workspace.services import CaseConflict
 from workspace.trail import image_facts, image_record
 
@@ -72,7 +74,8 @@ def image_add(
     """Take one photograph into an editable case, its bytes exactly as they came.
 
     Bytes that the case has already are recognised. Raises PhotographRefused with the reason, also
-    when another case of the hospital has them; CaseConflict when the case takes no photographs.
+    when another case of the hospital has them; CaseConflict when the case takes no photographs;
+    QuotaReached when the hospital may add no more.
     """
     if not case.editable:
         raise CaseConflict(NOT_EDITABLE)
@@ -84,9 +87,12 @@ def image_add(
         return AddedImage(case, known, ALREADY_THERE)
     _refuse_foreign_bytes(case, photograph.sha256)
     _refuse_too_many(case)
-    image = _image_store(case, file, photograph)
-    image.laterality, image.field, image.added_by = laterality, field, by
-    return _image_record(case, image)
+    with _counted(case, photograph.size_bytes) as count:
+        image = _image_store(case, file, photograph)
+        image.laterality, image.field, image.added_by = laterality, field, by
+        added = _image_record(case, image)
+        count.stands = not added.note
+    return added
 
 
 def image_label(*, case: Case, key: str, laterality: str, field: str) -> Case:
@@ -109,6 +115,7 @@ def image_remove(*, case: Case, key: str) -> Case:
     image = case.image_by_key(key)
     removed = _image_remove(case, image)
     _files_delete(image)
+    upload_give_back(hospital_id=case.hospital_id, size_bytes=image.size_bytes)
     return removed
 
 
@@ -209,6 +216,27 @@ def _files_or_none(image: EyeImage) -> Iterator[None]:
     except BaseException:
         _files_delete(image)
         raise
+
+
+@dataclass
+class _Count:
+    stands: bool = False
+
+
+@contextmanager
+def _counted(case: Case, size_bytes: int) -> Iterator[_Count]:
+    """Count a photograph against the hospital's limits, unless the block doesn't keep it.
+
+    Raises QuotaReached before anything is stored.
+    """
+    place = {"hospital_id": case.hospital_id, "size_bytes": size_bytes}
+    upload_reserve(**place, stored=photographs_stored)
+    count = _Count()
+    try:
+        yield count
+    finally:
+        if not count.stands:
+            upload_give_back(**place, same_day=True)
 
 
 def _files_delete(image: EyeImage) -> None:

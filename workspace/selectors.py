@@ -6,6 +6,7 @@ from bson import ObjectId
 from django.db.models import QuerySet
 
 from accounts.keys.errors import KeyDestroyed
+from accounts.limits.services import Stored
 from accounts.scoping import current_scope
 from workspace.models import Case, Patient
 from workspace.patient_search import mrn_hash, query_hashes
@@ -103,3 +104,11 @@ def cases_due(now: dt.datetime) -> list[Case]:
     """
     due = Case.objects.filter(state__in=[CaseState.QUEUED, CaseState.GRADING], due_at__lte=now)
     return list(due.order_by("due_at")[:SWEEP_LIMIT])
+
+
+def photographs_stored() -> Stored:
+    """Count the open hospital's photographs and their bytes, as they were uploaded."""
+    sums = {"_id": None, "count": {"$sum": {"$size": "$images"}}}
+    sums["bytes"] = {"$sum": {"$sum": "$images.size_bytes"}}
+    counted = list(Case.objects.raw_aggregate([{"$group": sums}]))
+    return Stored(counted[0].count, counted[0].bytes) if counted else Stored(0, 0)

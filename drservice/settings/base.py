@@ -21,6 +21,7 @@ INSTALLED_APPS = [
     "accounts.apps.AccountsConfig",
     "accounts.keys.apps.KeysConfig",
     "accounts.audit.apps.AuditConfig",
+    "accounts.limits.apps.LimitsConfig",
     "workspace.apps.WorkspaceConfig",
     "inference.apps.InferenceConfig",
     "training.apps.TrainingConfig",
@@ -47,12 +48,14 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
+    "drservice.headers.HeadersMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "drservice.health.ProbeMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.limits.middleware.AttemptLimitMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -159,6 +162,19 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.sign_in.passwords.DressedUpPasswordValidator"},
     {"NAME": "accounts.sign_in.passwords.NamesInPasswordValidator"},
 ]
+# Forms that anybody may send who hasn't signed in: counted for each address.
+ATTEMPT_DOORS = frozenset(
+    {
+        "accounts:sign-in",
+        "accounts:invitation",
+        "accounts:invitation-sign-out",
+        "account_login",
+        "mfa_authenticate",
+        "mfa_login_webauthn",
+        "account_reset_password",
+        "account_reset_password_from_key",
+    }
+)
 LOGIN_URL = "accounts:sign-in"
 LOGIN_REDIRECT_URL = "accounts:start"
 LOGOUT_REDIRECT_URL = "accounts:sign-in"
@@ -210,8 +226,13 @@ CONTENT_SECURITY_POLICY = {
 }
 
 UPLOAD_MAX_BYTES = env.read("UPLOAD_MAX_MB") * 1_000_000
+# A form without JavaScript sends several photographs at once; pages with it send one at a time.
+UPLOAD_REQUEST_BYTES = 10 * UPLOAD_MAX_BYTES
+QUOTA_PHOTOGRAPHS_A_DAY = env.read("QUOTA_PHOTOGRAPHS_A_DAY")
+QUOTA_BYTES = env.read("QUOTA_GB") * 1_000_000_000
 UPLOAD_MAX_PIXELS = env.read("UPLOAD_MAX_MEGAPIXELS") * 1_000_000
 DATA_UPLOAD_MAX_NUMBER_FILES = 40
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 300
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
 
 INFERENCE_DEVICE = env.read("INFERENCE_DEVICE")

@@ -128,6 +128,10 @@ VARIABLES = {
         Variable("GRADING_HINT_S", to_positive, 15, "seconds until a lost hint is sent again"),
         Variable("RECONCILE_EVERY_S", to_positive, 5, "seconds between sweeps for due cases"),
         Variable("UPLOAD_MAX_MB", to_positive, 30, "largest photograph in megabytes"),
+        Variable(
+            "QUOTA_PHOTOGRAPHS_A_DAY", to_positive, 5000, "photographs a hospital may add in a day"
+        ),
+        Variable("QUOTA_GB", to_positive, 500, "gigabytes of photographs a hospital may keep"),
         Variable("UPLOAD_MAX_MEGAPIXELS", to_positive, 40, "largest photograph in megapixels"),
     )
 }

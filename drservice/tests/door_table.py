@@ -48,6 +48,7 @@ accounts:audit-list         GET       read_audit      -
 accounts:audit-export       GET       read_audit      -
 accounts:audit-head         GET       read_audit      -
 accounts:member-list        GET       manage_people   -
+accounts:usage-detail       GET       manage_people   -
 accounts:member-create      GET,POST  manage_people   -
 accounts:member-update      GET,POST  manage_people   membership
 accounts:member-deactivate  POST      manage_people   membership

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 from bson import ObjectId
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
@@ -140,6 +141,13 @@ def answer(knocker, tenant_commands, person, method, address, fields) -> Answer:
 def differences(one: Answer, other: Answer) -> list[str]:
     mine, theirs = vars(one), vars(other)
     return [name for name in mine if mine[name] != theirs[name]]
+
+
+def test_every_form_that_is_open_to_anybody_counts_attempts():
+    open_forms = {
+        row.name for row in ROWS.values() if row.who == "public" and "POST" in row.methods
+    }
+    assert open_forms == settings.ATTEMPT_DOORS
 
 
 def test_lists_of_b_show_nothing_of_a(people, objects_of_a, two_hospitals):

@@ -4,6 +4,8 @@
 (() => {
   document.documentElement.classList.add("js");
 
+  // Refusals that have nothing to do with the photograph itself.
+  const AGAIN = new Set(["quota_reached", "connection_lost"]);
   const queue = [];
   let busy = false;
   let signedOut = false;
@@ -74,7 +76,9 @@
     if (!item) return;
     send(item).then((result) => {
       if (result.sign_in_url) return pause(item, result.sign_in_url);
+      if (result.retry_after_s) return wait(item, result.retry_after_s);
       finish(item.row, result);
+      if (AGAIN.has(result.code)) offerAgain(item);
       return refresh().finally(next);
     });
   }
@@ -90,6 +94,36 @@
     show(item.row);
     queue.unshift(item);
     signedOut = true;
+  }
+
+  // Too many at once: the photograph stays here and goes on by itself when the time has come.
+  function wait(item, seconds) {
+    const words = item.row.querySelector(".upload-words");
+    const until = Date.now() + 1000 * seconds;
+    queue.unshift(item);
+    const timer = setInterval(tick, 1000);
+    tick();
+
+    function tick() {
+      const left = Math.ceil((until - Date.now()) / 1000);
+      words.textContent = `Many photographs at once: this one goes on in ${left} s. Keep the page open.`;
+      if (left > 0) return;
+      clearInterval(timer);
+      next();
+    }
+  }
+
+  // What could not be added keeps its file: nobody has to look for it again.
+  function offerAgain(item) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "btn btn-quiet btn-small";
+    button.textContent = "Try again";
+    button.addEventListener("click", () => {
+      item.row.remove();
+      enqueue(document.getElementById("drop-zone") && item.form.isConnected ? item.form : zone(), [item.file]);
+    });
+    item.row.append(button);
   }
 
   async function resume() {
@@ -135,15 +169,15 @@
       return JSON.parse(request.responseText).results[0];
     } catch {
       const words = request.status === 0
-        ? "The connection was lost. Add the photograph again."
+        ? "The connection was lost."
         : "The upload was not accepted. Reload the page and sign in again if you are asked to.";
-      return { status: "refused", message: words };
+      return { status: "refused", message: words, code: request.status === 0 ? "connection_lost" : "" };
     }
   }
 
   function finish(row, result) {
     const words = row.querySelector(".upload-words");
-    row.querySelector("progress").remove();
+    row.querySelector("progress")?.remove();
     row.classList.add(`upload-${result.status}`);
     words.textContent = result.message || "Added";
     if (result.case_url) words.append(" ", linkTo(result.case_url, "Open that case"));

@@ -87,7 +87,7 @@ def make_graded_case(patient: Patient, right: int | None = 0, left: int | None =
 
 
 def _image_with_files(case: Case, laterality: Laterality) -> EyeImage:
-    content = f"the {laterality} eye of {case.pk}".encode()
+    content = f"the bytes of a photograph, {laterality} of {case.pk}".encode()
     key = new_key()
     folder = f"{case.hospital_id}/{case.pk}/{key}"
     for name in ("original", "display", "thumbnail", "heatmap-1"):

@@ -13,6 +13,7 @@ from django.core.files.storage import default_storage
 from django.test import Client
 from django.urls import reverse
 
+from accounts.limits.services import quota_set
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import make_member
 from drservice.common.list_pages import PAGE_SIZE
@@ -30,7 +31,7 @@ from workspace.tests.factories import (
 from workspace.tests.pictures import picture_bytes, upload
 from workspace.views.case_page import PATIENCE, SLOW, case_progress
 from workspace.views.cases import FILTER_LABELS
-from workspace.views.images import UPLOADS
+from workspace.views.images import UPLOADS, UPLOADS_OF_A_HOSPITAL
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -215,8 +216,52 @@ def test_photographs_come_no_faster_than_a_person_takes_them(two_hospitals, clie
     assert sent(staff) == ["added", "added"]
     assert sent(staff) == ["added", "too_often"]
     assert sent(staff) == ["too_often", "too_often"]
+    refused = client_of(staff).post(add, {"files": [upload("9_OD.jpg")]}, headers=as_json)
+    assert refused.status_code == 429
+    assert 0 < int(refused["Retry-After"]) <= UPLOADS.window_s
+    [told] = refused.json()["results"]
+    assert told["retry_after_s"] == int(refused["Retry-After"])
+    assert "Add it in 10 minutes" in told["message"]
     assert sent(colleague) == ["added", "added"]
     assert len(only(Case, two_hospitals.a.hospital).images) == 5
+
+
+def test_a_hospitals_photographs_are_counted_together(two_hospitals, client_of, monkeypatch):
+    cache.clear()
+    fewer = replace(UPLOADS_OF_A_HOSPITAL, most=1)
+    monkeypatch.setattr("workspace.views.images.UPLOADS_OF_A_HOSPITAL", fewer)
+    people = [two_hospitals.a.staff, make_member(two_hospitals.a.hospital, "staff")]
+    people.append(two_hospitals.b.staff)
+    statuses = []
+    for person, side in zip(people, "aab", strict=True):
+        case = make_case(make_patient(getattr(two_hospitals, side).hospital), lateralities=())
+        address, file = url("case-image-add", case.pk), upload(f"{side}{len(statuses)}_OD.jpg")
+        answer = client_of(person).post(address, {"files": file}, headers={"Accept": "text/json"})
+        statuses.append(answer.status_code)
+    assert statuses == [200, 429, 200]
+
+
+def test_a_hospital_at_its_quota_is_told_so_and_keeps_what_it_has(two_hospitals, client_of):
+    hospital = two_hospitals.a.hospital
+    quota_set(hospital_id=hospital.pk, limits={"photographs_in_all": 1})
+    case = make_case(make_patient(hospital), lateralities=())
+    staff, add = client_of(two_hospitals.a.staff), url("case-image-add", case.pk)
+    as_json = {"Accept": "application/json"}
+    first = staff.post(add, {"files": upload("1_OD.jpg")}, headers=as_json)
+    assert first.status_code == 200
+    again = staff.post(add, {"files": upload("2_OD.jpg")}, headers=as_json)
+    assert again.status_code == 422
+    assert again.json()["results"][0]["code"] == "quota_reached"
+    assert "nothing that is stored is lost" in again.json()["results"][0]["message"]
+    page = client_of(two_hospitals.a.admin).get("/accounts/usage/")
+    assert "Reached" in page.text
+
+    key = first.json()["results"][0]["key"]
+    staff.post(url("image-remove", case.pk, key))
+    refused = staff.post(add, {"files": upload("3.jpg", b"no photograph")}, headers=as_json)
+    assert refused.json()["results"][0]["code"] != "quota_reached"
+    assert staff.post(add, {"files": upload("2_OD.jpg")}, headers=as_json).status_code == 200
+    assert len(only(Case, hospital).images) == 1
 
 
 def test_another_hospital_sees_that_nothing_exists(two_hospitals, client_of):

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.access import NOT_FOUND, member
 from accounts.permissions import Capability
 from drservice.common.errors import ServiceFault
-from drservice.common.rate_limits import RateLimit
+from drservice.common.rate_limits import RateLimit, TooOften
 from workspace.access import access_case, access_image
 from workspace.case_parts import EyeImage
 from workspace.forms import ImageLabelForm
@@ -37,7 +37,13 @@ UPLOADS = RateLimit(
     name="uploads",
     most=3000,
     window_s=600,
-    refusal="More photographs came than one person can take. Wait ten minutes, then add this one.",
+    refusal="More photographs came than one person can take. This one was not added yet.",
+)
+UPLOADS_OF_A_HOSPITAL = RateLimit(
+    name="hospital-uploads",
+    most=12_000,
+    window_s=600,
+    refusal="More photographs came than one hospital can take. This one was not added yet.",
 )
 REFUSED_EMPTY = {"name": "", "status": "refused", "message": "Choose at least one photograph."}
 CONTENT_TYPES = {
@@ -59,9 +65,18 @@ def image_add(request: HttpRequest, pk: ObjectId) -> HttpResponse:
         results = [REFUSED_EMPTY]
     if request.accepts("text/html"):
         return _html_answer(request, case, results)
-    added = any(result["status"] != "refused" for result in results)
     body = {"results": results, "version": case.version}
-    return JsonResponse(body, status=200 if added else 422)
+    return _json_answer(body, results)
+
+
+def _json_answer(body: dict, results: list[dict]) -> JsonResponse:
+    """Answer 200 when one file at least was taken; 429 when all of them only came too often."""
+    if any(result["status"] != "refused" for result in results):
+        return JsonResponse(body)
+    waits = [result.get("retry_after_s") for result in results]
+    if None in waits:
+        return JsonResponse(body, status=422)
+    return JsonResponse(body, status=429, headers={"Retry-After": str(max(waits))})
 
 
 def _add(request: HttpRequest, case: Case, file: UploadedFile) -> dict:
@@ -69,6 +84,7 @@ def _add(request: HttpRequest, case: Case, file: UploadedFile) -> dict:
     field = request.POST.get("field") or field_guess(file.name)
     try:
         UPLOADS.take(request.user.pk)
+        UPLOADS_OF_A_HOSPITAL.take(case.hospital_id)
         added = add_image(
             case=case,
             file=file,
@@ -93,9 +109,17 @@ def _refusal(name: str, fault: ServiceFault) -> dict:
     """Say why a file was refused. Its name goes back to the sender and nowhere else."""
     code = getattr(fault, "code", "conflict")
     refusal = {"name": name, "status": "refused", "code": code, "message": fault.message}
+    if isinstance(fault, TooOften):
+        refusal["retry_after_s"] = fault.retry_after_s
+        refusal["message"] = f"{fault.message} Add it in {_in_words(fault.retry_after_s)}."
     if isinstance(fault, PhotographInAnotherCase):
         refusal["case_url"] = reverse("workspace:case-detail", args=[fault.other.pk])
     return refusal
+
+
+def _in_words(seconds: int) -> str:
+    minutes = -(-seconds // 60)
+    return f"{seconds} seconds" if seconds <= 90 else f"{minutes} minutes"
 
 
 def _html_answer(request: HttpRequest, case: Case, results: list[dict]) -> HttpResponse:
