@@ -108,3 +108,18 @@ def test_master_key_is_rotated_or_the_missing_one_named(capsys, settings):
 def key_rotations() -> list[AuditEvent]:
     with every_hospital("a test"):
         return list(AuditEvent.objects.filter(action="key_rotate"))
+
+
+@pytest.mark.django_db
+def test_operator_is_added_with_a_password_that_must_change_and_is_on_the_trail(capsys):
+    out = run(capsys, "operator_add", "Bo@ops.example", "--name", "Bo Ops")
+    operator = User.objects.get(email="bo@ops.example")
+    assert (operator.is_operator, operator.must_change_password) == (True, True)
+    assert operator.check_password(re.search(r"First password: (\S+)", out)[1])
+    with every_hospital("a test"):
+        [event] = AuditEvent.objects.filter(subject_id=str(operator.pk))
+    assert (event.action, event.actor_kind, event.hospital_id) == ("create", "command", None)
+
+    nurse = make_user(email="nurse@lake.example")
+    with pytest.raises(CommandError, match="an account of their own"):
+        run(capsys, "operator_add", nurse.email, "--name", "Nurse")
