@@ -44,4 +44,5 @@ class Action(models.TextChoices):
     KEY_DESTROY = "key_destroy", "Key destroyed"
     PROMOTE = "promote", "Promoted"
     ROLL_BACK = "roll_back", "Rolled back"
+    ANCHOR = "anchor", "Head noted"
     HEAD_MEND = "head_mend", "Audit head mended"

@@ -196,11 +196,12 @@ def _fault_without_head(walk: _Walk) -> Fault | None:
 def _fault_of_kept(walk: _Walk) -> Fault | None:
     if not walk.kept:
         return None
-    wanted = ", ".join(sorted(walk.kept))
+    wanted, more = min(walk.kept), len(walk.kept) - 1
+    others = f" and {more} others" if more else ""
     return Fault(
         walk.seq + 1,
-        f"missing: no event has the hash {wanted}, which was kept elsewhere; the chain was cut "
-        "off and its head set back",
+        f"missing: no event has the hash {wanted}{others}, noted or kept elsewhere; the chain was "
+        "cut off and its head set back",
     )
 
 

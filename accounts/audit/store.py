@@ -11,6 +11,7 @@ from bson.codec_options import DatetimeConversion
 from django.db import connection
 from pymongo import ASCENDING, DESCENDING
 
+from accounts.audit.actions import Action
 from accounts.audit.chain import EVENT_FIELDS, chain_name
 from accounts.audit.models import AuditEvent, AuditHead
 from accounts.scoping import current_scope, every_hospital
@@ -76,6 +77,19 @@ def event_of(document: dict) -> AuditEvent:
     at = document.get("at")
     aware = at.replace(tzinfo=dt.UTC) if isinstance(at, dt.datetime) else None
     return AuditEvent(**{**known, "at": aware})
+
+
+def anchor_events(hospital_id: ObjectId) -> Iterator[dict]:
+    """Return the platform's notes of where a hospital's chain ended."""
+    return _events().find(_anchors(hospital_id), session=connection.session)
+
+
+def anchor_last(hospital_id: ObjectId) -> dict | None:
+    return _events().find_one(_anchors(hospital_id), sort=[("seq", DESCENDING)])
+
+
+def _anchors(hospital_id: ObjectId) -> dict:
+    return {"hospital_id": None, "subject_id": str(hospital_id), "action": Action.ANCHOR.value}
 
 
 def chains() -> list[ObjectId | None]:

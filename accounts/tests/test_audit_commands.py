@@ -10,13 +10,14 @@ from django.db import connection
 
 from accounts.audit import store
 from accounts.audit.actions import Action
+from accounts.audit.anchors import heads_anchor
 from accounts.audit.chain import PLATFORM
 from accounts.audit.errors import AuditUnavailable
 from accounts.audit.models import AuditEvent, AuditHead
 from accounts.audit.selectors import events_told
 from accounts.audit.services import audit_record
 from accounts.audit.verification import chain_check, head_place
-from accounts.models import Hospital
+from accounts.models import Hospital, User
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import make_hospital
 from accounts.tests.test_audit_chain import other_value
@@ -146,6 +147,44 @@ def test_command_proves_the_end_with_a_head_kept_elsewhere(hospital):
     assert "events hold" in verify(hospital.name)
     with pytest.raises(CommandError, match=f"event {LENGTH + 1}: missing"):
         verify(hospital.name, head=[kept])
+
+
+def test_cut_with_the_head_set_back_is_found_by_what_the_platform_noted(hospital):
+    old_head = heads().find_one({"_id": str(hospital.pk)})
+    for _ in range(3):
+        record(hospital.pk)
+    assert heads_anchor() == 1
+    assert heads_anchor() == 0
+    assert "events hold" in verify(hospital.name)
+    place = head_place(hospital.pk)
+    events().delete_many({"hospital_id": hospital.pk, "seq": {"$gt": LENGTH}})
+    heads().replace_one({"_id": str(hospital.pk)}, old_head)
+    with pytest.raises(CommandError, match=f"event {LENGTH + 1}: missing.*{place.hash}"):
+        verify(hospital.name)
+
+
+def test_whole_chain_taken_away_is_found_by_what_the_platform_noted(hospital):
+    heads_anchor()
+    events().delete_many({"hospital_id": hospital.pk})
+    heads().delete_one({"_id": str(hospital.pk)})
+    with pytest.raises(CommandError, match="event 1: missing"):
+        verify()
+
+
+def test_operator_made_by_command_is_an_event_or_is_not_made(audit_refused):
+    def make() -> None:
+        call_command(
+            "createsuperuser", "--noinput", "--email", "op@a.example", "--name", "Op", verbosity=0
+        )
+
+    with audit_refused(), pytest.raises(AuditUnavailable):
+        make()
+    assert not User.objects.filter(email="op@a.example").exists()
+    make()
+    last = store.event_last(None)
+    user = User.objects.get(email="op@a.example")
+    assert (last["action"], last["subject_id"]) == ("create", str(user.pk))
+    assert last["actor_kind"] == "command"
 
 
 def test_command_goes_on_from_a_head_that_was_vouched_for(hospital):

@@ -4,6 +4,7 @@ from bson import ObjectId
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.audit import store
+from accounts.audit.anchors import anchors_of
 from accounts.audit.chain import BEGINNING, Place, Verdict
 from accounts.audit.verification import chain_check
 from accounts.models import Hospital
@@ -40,7 +41,8 @@ class Command(BaseCommand):
 
     def _report(self, title: str, pk: ObjectId | None, kept: list[Place], since: Place) -> bool:
         """Print what is found in one chain; return whether it is bad."""
-        found = chain_check(pk, kept=[place.hash for place in kept], since=since)
+        noted = [] if pk is None else anchors_of(pk, after=since.seq)
+        found = chain_check(pk, kept=[place.hash for place in [*kept, *noted]], since=since)
         if found.fault is not None:
             self.stderr.write(f"{title}: {found.fault}.")
             return True
