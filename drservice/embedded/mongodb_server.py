@@ -14,6 +14,7 @@ from drservice.embedded.starting import Server, require_in_time, start_server
 
 REPLICA_SET = "rs0"
 START_TIMEOUT_S = 60
+TRANSACTION_LIMIT_S = 15
 POLL_S = 0.05
 NOT_YET_INITIATED = 94
 NOT_IN_ITS_OWN_CONFIGURATION = 93
@@ -40,6 +41,8 @@ def _command(directory: Path, port: int) -> list[str]:
         # One node has nobody to hand over to: don't linger on the way out.
         *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        # What a killed process had locked in a transaction is free again after so long.
+        *("--setParameter", f"transactionLifetimeLimitSeconds={TRANSACTION_LIMIT_S}"),
     ]
 
 

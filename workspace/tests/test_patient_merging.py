@@ -1,15 +1,23 @@
 """Merging takes a record's cases along, undoing brings them back, and neither is ever half done."""
 
+import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
+from pymongo.errors import OperationFailure
 
+from accounts.audit import store
+from accounts.audit.errors import AuditUnavailable
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import make_hospital
 from drservice.common.errors import ServiceFault
+from drservice.embedded.mongodb_server import TRANSACTION_LIMIT_S
 from workspace.models import Case, Patient, PatientMerge
 from workspace.patients import merging
 from workspace.patients.merging import MergeRefused, merge_of, patient_merge, patient_unmerge
@@ -247,3 +255,67 @@ def test_merging_announces_the_cases_that_moved(hospital, monkeypatch):
     case = make_case(goes)
     patient_merge(survivor=stays, merged=goes, **WHY)
     assert announced == [case.pk]
+
+
+KILLED_WHILE_MERGING = """
+import os
+import django
+django.setup()
+from bson import ObjectId
+from accounts.scoping import hospital_scope
+from workspace.models import Patient, PatientMerge
+from workspace.patients.merging import patient_merge
+
+PatientMerge.save = lambda *_, **__: os.kill(os.getpid(), 9)
+with hospital_scope(ObjectId("{hospital}")):
+    stays, goes = (Patient.objects.get(pk=ObjectId(pk)) for pk in ("{stays}", "{goes}"))
+    patient_merge(survivor=stays, merged=goes, by="A nurse", reason="One person")
+"""
+
+
+def merged_in_time(stays: Patient, goes: Patient, limit_s: float) -> PatientMerge:
+    deadline = time.monotonic() + limit_s
+    while True:
+        try:
+            return patient_merge(survivor=stays, merged=goes, **WHY)
+        except AuditUnavailable:
+            assert time.monotonic() < deadline
+
+
+@pytest.mark.processes
+def test_a_process_killed_while_merging_has_changed_nothing(hospital, process_environment):
+    stays, goes = make_patient(hospital), make_patient(hospital)
+    make_case(goes)
+    before = stored("patient", hospital), stored("case", hospital)
+    told = {"hospital": hospital.pk, "stays": stays.pk, "goes": goes.pk}
+
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_MERGING.format(**told)],
+        env=process_environment,
+        check=False,
+        capture_output=True,
+    )
+
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert (stored("patient", hospital), stored("case", hospital)) == before
+    # The server lets go of what the killed one had locked, and looks for such every few seconds.
+    assert merged_in_time(stays, goes, 3 * TRANSACTION_LIMIT_S).case_ids
+
+
+@pytest.mark.parametrize("undoing", [False, True])
+def test_nothing_is_merged_or_unmerged_without_its_audit_event(hospital, monkeypatch, undoing):
+    stays, goes = make_patient(hospital), make_patient(hospital)
+    make_case(goes)
+    act = partial(patient_merge, survivor=stays, merged=goes, **WHY)
+    if undoing:
+        act()
+        act = partial(patient_unmerge, merged=goes, **WHY)
+    before = stored("patient", hospital), stored("case", hospital)
+
+    def refuse(*_):
+        raise OperationFailure("no room left")
+
+    monkeypatch.setattr(store, "event_insert", refuse)
+    with pytest.raises(AuditUnavailable):
+        act()
+    assert (stored("patient", hospital), stored("case", hospital)) == before

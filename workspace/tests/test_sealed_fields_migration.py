@@ -11,6 +11,7 @@ from accounts.keys.key_ring import forget_keys
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import make_hospital
 from workspace.models import Case, Patient
+from workspace.patients.duplicates import lookalikes_of
 from workspace.selectors import patient_by_mrn, patient_list
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -148,3 +149,20 @@ def test_migration_that_broke_off_begins_again(old_records, migrate, monkeypatch
     with hospital_scope(patients[2]["hospital_id"]):
         assert patient_by_mrn("b-0").name == "Somebody 0"
         assert patient_by_mrn("b-599").name == "Somebody 599"
+
+
+def test_old_patients_are_found_as_possible_duplicates(migrate, old_records):
+    migrate(newest())
+    hospital_id = old_records[0][0]["hospital_id"]
+    with hospital_scope(hospital_id):
+        newcomer = Patient(
+            hospital_id=hospital_id,
+            mrn="X-9",
+            name="Somebody Else",
+            birth_date=dt.date(1980, 5, 6),
+            phone="020 7946 0000",
+        )
+        [found] = lookalikes_of(newcomer)
+        assert found.patient.name == "Amara Diallo"
+        assert found.patient.merged_into is None
+        assert found.patient.not_same_as == []
