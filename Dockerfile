@@ -20,7 +20,7 @@ USER drservice
 EXPOSE 8000
 # Behind a proxy that speaks HTTPS and sets X-Forwarded-For and X-Forwarded-Proto. No list of
 # requests: an address may hold a name that somebody searched for.
-CMD ["sh", "-c", "python manage.py migrate --noinput && python manage.py collectstatic --noinput && exec uvicorn drservice.asgi:application --host 0.0.0.0 --port 8000 --proxy-headers --forwarded-allow-ips 127.0.0.1,172.16.0.0/12 --no-server-header --no-access-log --timeout-graceful-shutdown 20"]
+CMD ["sh", "-c", "python manage.py migrate --noinput && python manage.py collectstatic --noinput && exec uvicorn drservice.asgi:application --host 0.0.0.0 --port 8000 --no-proxy-headers --no-server-header --no-access-log --timeout-graceful-shutdown 20"]
 
 FROM base AS worker
 COPY requirements/training.txt requirements/

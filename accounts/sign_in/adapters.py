@@ -22,6 +22,11 @@ from accounts.sign_in.oidc import may_use_directory, person_behind
 from accounts.sign_in.services import is_recent, mail_send, user_trust_directory
 
 SERVICE_NAME = "DR Service"
+PROOFS = {
+    "reauthenticate": "Use your password",
+    "mfa_reauthenticate": "Use a code",
+    "mfa_reauthenticate:webauthn": "Use a passkey",
+}
 SEALED_FOR = "second factor"
 
 
@@ -50,6 +55,11 @@ class AccountAdapter(DefaultAccountAdapter):
         """Ask again for proof, unless the person has just signed in."""
         records = get_authentication_records(self.request, self.request.user)
         return not is_recent(records)
+
+    def get_reauthentication_methods(self, user: User) -> list[dict]:
+        """Return the ways of proving who one is, in this service's words."""
+        methods = super().get_reauthentication_methods(user)
+        return [{**one, "description": PROOFS[one["id"]]} for one in methods]
 
     def get_reset_password_from_key_url(self, key: str) -> str:
         user_pk, _, token = key.partition("-")

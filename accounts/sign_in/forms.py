@@ -8,19 +8,28 @@ from allauth.core.internal.cryptokit import normalize_user_code
 from allauth.core.internal.ratelimit import cache_lock
 from allauth.mfa.base.forms import AuthenticateForm
 from allauth.mfa.base.forms import ReauthenticateForm as CodeAgainForm
+from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.forms import ActivateTOTPForm
-from allauth.mfa.webauthn.forms import AddWebAuthnForm, EditWebAuthnForm
+from allauth.mfa.webauthn.forms import (
+    AddWebAuthnForm,
+    AuthenticateWebAuthnForm,
+    EditWebAuthnForm,
+    LoginWebAuthnForm,
+    ReauthenticateWebAuthnForm,
+)
 from django import forms
 from django.contrib.auth.forms import PasswordChangeForm as DjangoPasswordChangeForm
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
+from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from accounts.models import User
 from accounts.pages import form_helper
 from accounts.sign_in.adapters import AccountAdapter
 from accounts.sign_in.guesses import OLD_PASSWORDS
+from accounts.sign_in.trail import reset_asked
 from drservice.common.rate_limits import TooOften
 
 MAX_PASSWORD_CHARACTERS = 256
@@ -133,6 +142,33 @@ class AppAddForm(ActivateTOTPForm):
         return code
 
 
+@contextmanager
+def _refusing_what_is_no_passkey() -> Iterator[None]:
+    """Take what is no answer of a passkey at all for a wrong one."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValidationError("This was no passkey's answer. Try again.") from error
+
+
+class _Passkey(forms.Form):
+    def clean_credential(self) -> Authenticator:
+        with _refusing_what_is_no_passkey():
+            return super().clean_credential()
+
+
+class PasskeyForm(_Passkey, AuthenticateWebAuthnForm):
+    pass
+
+
+class PasskeyAloneForm(_Passkey, LoginWebAuthnForm):
+    pass
+
+
+class PasskeyAgainForm(_Passkey, ReauthenticateWebAuthnForm):
+    pass
+
+
 class PasskeyAddForm(AddWebAuthnForm):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -144,6 +180,10 @@ class PasskeyAddForm(AddWebAuthnForm):
         alone.label = "Sign in with it alone, without the password"
         alone.initial = True
         alone.help_text = "The device then checks that it is you: a finger, a face or a PIN."
+
+    def clean(self) -> dict:
+        with _refusing_what_is_no_passkey():
+            return super().clean()
 
 
 class PasskeyRenameForm(EditWebAuthnForm):
@@ -169,6 +209,11 @@ class PasswordResetAskForm(ResetPasswordForm):
         field = self.fields["email"]
         field.label = "E-mail"
         field.widget.attrs = {"autocomplete": "username", "autofocus": True}
+
+    def save(self, request: HttpRequest, **kwargs) -> str:
+        email = super().save(request, **kwargs)
+        reset_asked(email)
+        return email
 
 
 class PasswordResetForm(ResetPasswordKeyForm):

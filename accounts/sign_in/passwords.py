@@ -17,6 +17,7 @@ SHORTEST_WORD = 4
 SERVICE_WORDS = ("drservice", "retinopathy", "screening")
 LOOKALIKES = str.maketrans("013457@$!", "oieastasi")
 ENDS = re.compile(r"^[\W\d_]+|[\W\d_]+$")
+SIGNS_AROUND = re.compile(r"^[\W_]+|[\W_]+$")
 LETTERS = re.compile(r"[^\W\d_]+")
 
 
@@ -54,6 +55,7 @@ def _undressed(password: str) -> Iterator[str]:
     """Yield what a password may have been made from."""
     for form in (password, password.translate(LOOKALIKES)):
         yield form
+        yield SIGNS_AROUND.sub("", form)
         core = ENDS.sub("", form)
         if len(core) >= SHORTEST_WORD:
             yield core

@@ -13,6 +13,7 @@ TRAINING_DATA = env.read("TRAINING_DATA")
 SECRET_KEY = env.read("SECRET_KEY")
 MASTER_KEYS = master_keys()
 ALLOWED_HOSTS = env.read("ALLOWED_HOSTS")
+TRUSTED_PROXIES = env.read("TRUSTED_PROXIES")
 CSRF_TRUSTED_ORIGINS = env.read("CSRF_TRUSTED_ORIGINS")
 DEBUG = False
 
@@ -50,6 +51,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "drservice.headers.HeadersMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "drservice.common.client_address.ClientAddressMiddleware",
     "drservice.health.ProbeMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -34,6 +34,13 @@ def to_positive(text: str) -> int:
     return number
 
 
+def to_count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError("must be a whole number, 0 or above")
+    return number
+
+
 def to_mongodb_uri(text: str) -> str:
     if not text.startswith(("mongodb://", "mongodb+srv://")):
         raise ValueError("must start with mongodb:// or mongodb+srv://")
@@ -71,6 +78,7 @@ VARIABLES = {
         Variable("MASTER_KEY_FILE", Path, None, "a file that holds what MASTER_KEY would"),
         Variable("ALLOWED_HOSTS", to_list, [], "host names the service answers to, with commas"),
         Variable("CSRF_TRUSTED_ORIGINS", to_list, [], "https origins behind a proxy, with commas"),
+        Variable("TRUSTED_PROXIES", to_count, 0, "proxies in front that add to X-Forwarded-For"),
         Variable("MONGODB_URI", to_mongodb_uri, "", "replica set; unset: an embedded mongod"),
         Variable("MONGODB_DATABASE", str, "drservice", "database name"),
         Variable("REDIS_URL", to_redis_url, "", "broker and events; unset: an embedded redis"),

@@ -17,6 +17,9 @@ MFA_FORMS = {
     "authenticate": "accounts.sign_in.forms.SecondFactorForm",
     "reauthenticate": "accounts.sign_in.forms.SecondFactorAgainForm",
     "activate_totp": "accounts.sign_in.forms.AppAddForm",
+    "authenticate_webauthn": "accounts.sign_in.forms.PasskeyForm",
+    "login_webauthn": "accounts.sign_in.forms.PasskeyAloneForm",
+    "reauthenticate_webauthn": "accounts.sign_in.forms.PasskeyAgainForm",
     "add_webauthn": "accounts.sign_in.forms.PasskeyAddForm",
     "edit_webauthn": "accounts.sign_in.forms.PasskeyRenameForm",
 }

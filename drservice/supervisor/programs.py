@@ -36,6 +36,8 @@ def web_program(port: int) -> Program:
     command = (
         *(sys.executable, "-m", "uvicorn", "drservice.asgi:application"),
         *("--host", LOOPBACK, "--port", str(port), "--no-server-header", "--no-access-log"),
+        # Whose address counts is settled in drservice.common.client_address alone.
+        "--no-proxy-headers",
         *("--log-level", "info", "--timeout-graceful-shutdown", "3"),
     )
     return Program("web", command, lambda log: answers(web_address(port)))

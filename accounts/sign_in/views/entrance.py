@@ -2,6 +2,7 @@
 
 import logging
 
+from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.login import perform_password_login
 from allauth.account.models import Login
 from django.conf import settings
@@ -85,6 +86,7 @@ def password_change(request: HttpRequest) -> HttpResponse:
         password = form.cleaned_data["new_password1"]
         user = user_set_password(user=request.user, password=password)
         update_session_auth_hash(request, user)
+        get_adapter(request).send_notification_mail("account/email/password_changed", user)
         messages.success(request, "Your password is changed.")
         return redirect("accounts:start")
     return form_page(request, "accounts/password_change.html", form)

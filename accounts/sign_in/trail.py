@@ -1,0 +1,20 @@
+"""What signing in puts on the audit trail beyond what allauth and axes tell it."""
+
+from bson import ObjectId
+
+from accounts.audit.accounts import account_record
+from accounts.audit.actions import Action
+from accounts.keys.sealing import platform_hash
+from accounts.models import User
+from accounts.selectors import user_by_email
+
+# Stands in for somebody unknown, so that asking for them takes as long as for others.
+NOBODY = User(id=ObjectId(bytes(12)))
+
+
+def reset_asked(email: str) -> None:
+    """Keep that a new password was asked for. Of an e-mail that is nobody's only a hash is kept."""
+    user = user_by_email(email)
+    subject = str(user.pk) if user else platform_hash(email.strip().lower(), "sign-in e-mail")
+    reason = "A link was asked for"
+    account_record(Action.PASSWORD_RESET, user or NOBODY, subject_id=subject, reason=reason)
