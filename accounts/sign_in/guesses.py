@@ -1,7 +1,8 @@
 """Stop whoever tries one password at many accounts; axes stops who tries many at one.
 
-Failures are counted for each network address, of version 6 for each network. An e-mail that has signed in from an address lately
-stays open there: a whole hospital may share one, and nobody in its waiting room may lock it out.
+Failures are counted for each network address, of version 6 for each network. An e-mail that has
+signed in from an address lately stays open there: a whole hospital may share one, and nobody in its
+waiting room may lock it out.
 """
 
 from django.core.cache import cache

@@ -37,7 +37,7 @@ def client_address(spoken_from: str, forwarded: str, proxies: int) -> str:
 
 
 def network_of(address: str) -> str:
-    """Return what one household or server has of addresses: one of version 4, a /64 of version 6."""
+    """Return what one household or server has: one address of version 4, a /64 of version 6."""
     try:
         if ipaddress.ip_address(address).version == 4:
             return address
