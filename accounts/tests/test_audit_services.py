@@ -1,13 +1,14 @@
 """Events are kept with the change they are about, in one chain, or neither is."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 from bson import ObjectId
 from django.db import connection
 from pymongo.errors import OperationFailure
 
-from accounts.audit import store
+from accounts.audit import services, store
 from accounts.audit.actions import Action
 from accounts.audit.actors import Actor, ActorKind, acting_as
 from accounts.audit.chain import PLATFORM
@@ -196,8 +197,14 @@ def test_model_shows_the_events_of_the_open_scope_alone(hospital):
         assert AuditEvent.objects.filter(pk=theirs.pk).exists()
 
 
-def test_threads_at_one_chain_lose_nothing_and_never_fork(hospital):
-    threads, each = 20, 5
+@pytest.mark.parametrize(("threads", "take_turns"), [(20, True), (8, False)])
+def test_threads_at_one_chain_lose_nothing_and_never_fork(
+    hospital, monkeypatch, threads, take_turns
+):
+    """Without turns threads meet in the database, as those of several processes do."""
+    each = 5
+    if not take_turns:
+        monkeypatch.setattr(services, "_turn", lambda chain: nullcontext())
 
     @audited
     def change(number: int) -> None:
