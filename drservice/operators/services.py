@@ -1,7 +1,10 @@
 """What operators do with a hospital's people: they bring in its admins, and nobody else."""
 
+import datetime as dt
+
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
+from django.utils import timezone
 
 from accounts.audit.services import audited
 from accounts.hospital_services import NAME_TAKEN, hospital_register
@@ -9,8 +12,15 @@ from accounts.models import Hospital, User
 from accounts.people.selectors import invitation_pending
 from accounts.people.services import Issued, invitation_create, invitation_send_again
 from accounts.permissions import Role
+from accounts.selectors import active_admins
 
 ADMIN_ALONE = [Role.HOSPITAL_ADMIN]
+# An admin who has not been seen for so long may have left without handing over.
+AT_WORK = dt.timedelta(days=30)
+HAS_ADMIN = (
+    "This hospital has an admin who was here within 30 days: they invite further people. Who runs "
+    "the platform sees no patient, and brings in an admin only where there is none."
+)
 
 
 def hospital_add(*, name: str, admin_name: str, admin_email: str, by: User) -> Issued:
@@ -28,8 +38,10 @@ def hospital_add(*, name: str, admin_name: str, admin_email: str, by: User) -> I
 def admin_invite(*, hospital: Hospital, name: str, email: str, by: User) -> Issued:
     """Invite an admin; one who is invited already gets a new link, and the old one is void.
 
-    Raises ValidationError when the address belongs to a member, or is invited in another role.
+    Raises ValidationError when the address belongs to a member, or is invited in another role, and
+    while an admin is at work there: else an operator could let themselves in.
     """
+    _require_no_admin_at_work(hospital)
     earlier = invitation_pending(hospital, email)
     if earlier is not None and earlier.roles == ADMIN_ALONE:
         return invitation_send_again(invitation=earlier)
@@ -40,3 +52,9 @@ def admin_invite(*, hospital: Hospital, name: str, email: str, by: User) -> Issu
 def _added(*, name: str, admin_name: str, admin_email: str, by: User) -> Issued:
     hospital = hospital_register(name=name)
     return admin_invite(hospital=hospital, name=admin_name, email=admin_email, by=by)
+
+
+def _require_no_admin_at_work(hospital: Hospital) -> None:
+    seen = [admin.last_seen_at for admin in active_admins(hospital.pk) if admin.last_seen_at]
+    if any(timezone.now() - at < AT_WORK for at in seen):
+        raise ValidationError(HAS_ADMIN)

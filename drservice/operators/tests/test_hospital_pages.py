@@ -8,8 +8,9 @@ from django.core import mail
 from django.core.management import call_command
 from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
 
-from accounts.models import Hospital
+from accounts.models import Hospital, Invitation, Membership
 from accounts.selectors import memberships_of, user_by_email
 from accounts.tests.factories import make_hospital
 from drservice.operators.views.hospitals import OPERATOR_COMMANDS
@@ -125,6 +126,21 @@ def test_operator_adds_a_hospital_whose_invited_admin_gets_in(operator, settings
     again = operator.post("/operators/hospitals/add/", fields)
     assert again.status_code == 422
     assert "already exists" in again.text
+
+
+def test_operator_brings_in_no_admin_while_one_is_at_work(operator, two_hospitals, client_of):
+    hospital = two_hospitals.a.hospital
+    address = f"/operators/hospitals/{hospital.pk}/invite/"
+    fields = {"name": "Myself", "email": "myself@lake.example"}
+    assert client_of(two_hospitals.a.admin).get("/accounts/people/").status_code == 200
+    refused = operator.post(address, fields)
+    assert refused.status_code == 422
+    assert "they invite further people" in refused.text
+    assert not Invitation.objects.exists()
+
+    long_ago = timezone.now() - dt.timedelta(days=31)
+    Membership.objects.filter(hospital=hospital).update(last_seen_at=long_ago)
+    assert operator.post(address, fields).status_code == 200
 
 
 def test_invitation_goes_by_mail_and_again_with_a_new_link(operator, two_hospitals, settings):
