@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from functools import wraps
 
+from allauth.usersessions.models import UserSession
 from bson import ObjectId
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
@@ -72,6 +73,9 @@ def user_end_sessions(*, user: User) -> User:
     """Sign a person out everywhere. Sessions they begin from now on count again."""
     User.objects.filter(pk=user.pk).update(sessions_version=F("sessions_version") + 1)
     user.refresh_from_db(fields=["sessions_version"])
+    # None of them count any more; this also takes them off the list that the person sees.
+    for session in UserSession.objects.filter(user_id=user.pk):
+        session.end()
     account_record(Action.SESSION_END, user)
     access_announce(user.pk)
     return user

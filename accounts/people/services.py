@@ -1,4 +1,4 @@
-"""Invite people, take them in, and say what a hospital asks of all of them."""
+"""Invite people, and take them in."""
 
 import hashlib
 import secrets
@@ -11,7 +11,6 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.utils import timezone
 
-from accounts.announcements import access_announce
 from accounts.audit.actions import Action
 from accounts.audit.actors import current_actor, person
 from accounts.audit.services import audit_record, audited
@@ -136,25 +135,6 @@ def _accept_as_new(*, invitation: Invitation, name: str, hashed: str) -> User:
     # They know best how they are called.
     Membership.objects.filter(pk=membership.pk).update(name=name)
     return user
-
-
-@audited
-def hospital_require_mfa(*, hospital: Hospital, required: bool) -> Hospital:
-    """Say whether everybody who works at a hospital needs a second factor, from now on."""
-    before = {"mfa_required": hospital.mfa_required}
-    hospital.mfa_required = required
-    hospital.save(update_fields=["mfa_required"])
-    audit_record(
-        action=Action.CHANGE,
-        subject_kind="hospital",
-        subject_id=hospital.pk,
-        hospital_id=hospital.pk,
-        before=before,
-        after={"mfa_required": required},
-    )
-    for membership in Membership.objects.active().filter(hospital=hospital):
-        access_announce(membership.user_id)
-    return hospital
 
 
 def invitations_mailed(*, invitations: list[Invitation], at: datetime) -> None:

@@ -9,6 +9,7 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.core.mail import EmailMessage
 
+from accounts.announcements import access_announce
 from accounts.audit.accounts import account_record
 from accounts.audit.actions import Action
 from accounts.audit.services import audited
@@ -30,6 +31,7 @@ def is_recent(records: list[dict]) -> bool:
 def session_end(*, session: UserSession) -> None:
     """Sign one browser out: its next request finds no session."""
     session.end()
+    access_announce(session.user_id)
     account_record(Action.SESSION_END, session.user)
 
 
@@ -44,6 +46,7 @@ def sessions_end(*, user: User, except_key: str = "") -> int:
     for session in ended:
         session.end()
     if ended:
+        access_announce(user.pk)
         account_record(Action.SESSION_END, user, after={"sessions": len(ended)})
     return len(ended)
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from bson import ObjectId
 from django.core.exceptions import ValidationError
 from django.db import connection
@@ -309,9 +310,12 @@ def test_two_admins_who_hand_over_to_each_other_at_once_leave_one():
 def test_colleague_is_signed_out_everywhere(two_hospitals, client_of):
     staff = two_hospitals.a.staff
     sessions = [client_of(staff), client_of(staff)]
+    assert {session.get("/cases/").status_code for session in sessions} == {200}
+    assert UserSession.objects.filter(user=staff).count() == 2
     page = f"{PEOPLE}{membership_of(staff, two_hospitals.a.hospital).pk}/sign-out/"
     assert client_of(two_hospitals.a.admin).post(page)["Location"] == PEOPLE
     assert [session.get("/cases/").status_code for session in sessions] == [302, 302]
+    assert not UserSession.objects.filter(user=staff).exists()
     assert client_of(User.objects.get(pk=staff.pk)).get("/cases/").status_code == 200
 
 
@@ -328,6 +332,8 @@ def test_people_are_found_by_name_role_access_and_second_factor(two_hospitals, c
     Authenticator.objects.create(user=two_hospitals.a.auditor, type="totp", data={})
     Authenticator.objects.create(user=two_hospitals.a.staff, type="recovery_codes", data={})
     admin = client_of(two_hospitals.a.admin)
+    assert found(admin, mfa="with") == []
+    Membership.objects.filter(hospital=hospital).update(last_seen_at=timezone.now())
     assert len(found(admin)) == 6
     assert found(admin, q="STAFF of") == ["Staff of Hospital A"]
     assert found(admin, q=two_hospitals.a.grader.email) == ["Grader of Hospital A"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from allauth.usersessions.models import UserSession
 from django.test import Client
 
 from accounts import announcements
@@ -25,6 +26,7 @@ from accounts.services import (
     user_end_sessions,
     user_reset_password,
 )
+from accounts.sign_in.services import session_end
 from accounts.tests.factories import make_member
 from drservice.embedded import start_redis
 from drservice.embedded.ports import free_port
@@ -244,6 +246,11 @@ def _lose_role(user: User, client: Client, two_hospitals) -> None:
     )
 
 
+def _end_from_the_list(user: User, client: Client, two_hospitals) -> None:
+    """End one browser's session from another browser."""
+    session_end(session=UserSession.objects.get(session_key=client.session.session_key))
+
+
 def _switch(user: User, client: Client, two_hospitals) -> None:
     to_b = {"hospital": str(two_hospitals.b.hospital.pk)}
     assert client.post("/accounts/hospital/", to_b).status_code == 302
@@ -256,6 +263,7 @@ WAYS_TO_END: dict[str, Callable] = {
     "role taken away": _lose_role,
     "signed out": lambda user, client, two: client.post("/accounts/sign-out/"),
     "signed out everywhere": lambda user, client, two: user_end_sessions(user=user),
+    "sent away from the list of sessions": _end_from_the_list,
     "password reset": lambda user, client, two: user_reset_password(user=user),
     "gone on in another hospital": _switch,
 }

@@ -5,10 +5,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts.access import access_membership, member
+from accounts.hospital_services import hospital_set_mfa
 from accounts.pages import form_page, posted, require_form
 from accounts.people.forms import SecondFactorRuleForm
 from accounts.people.selectors import members_without_mfa
-from accounts.people.services import hospital_require_mfa
 from accounts.permissions import Capability
 
 RULES = {"section": "people", "tab": "rules"}
@@ -21,7 +21,7 @@ def hospital_rules(request: HttpRequest) -> HttpResponse:
     initial = {"mfa_required": hospital.mfa_required}
     form = SecondFactorRuleForm(posted(request), initial=initial)
     if form.is_valid():
-        hospital_require_mfa(hospital=hospital, required=form.cleaned_data["mfa_required"])
+        hospital_set_mfa(hospital=hospital, reason="", **form.cleaned_data)
         messages.success(request, "Saved. It counts from everybody's next click on.")
         return redirect("accounts:hospital-rules")
     context = {**RULES, "without": members_without_mfa(hospital)}
