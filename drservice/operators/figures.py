@@ -13,6 +13,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.scoping import current_scope, every_hospital
+from drservice.operators.words import bytes_in_words
 from workspace.models import Case, Patient
 from workspace.schemas import CaseState
 
@@ -44,6 +45,10 @@ class HospitalFigures:
     @property
     def cases(self) -> int:
         return sum(self.cases_by_state.values())
+
+    @property
+    def photographs(self) -> str:
+        return bytes_in_words(self.photograph_bytes)
 
     @property
     def states(self) -> list[tuple[str, int]]:

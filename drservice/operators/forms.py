@@ -1,11 +1,17 @@
 """What operators fill in. Whatever changes something asks for the reason."""
 
+from decimal import Decimal
+
 from django import forms
 
+from accounts.limits.selectors import Usage
 from accounts.models import Hospital, User
 from accounts.pages import form_helper
 
 MAX_REASON_CHARACTERS = 300
+GIGABYTE = 1_000_000_000
+MOST_PHOTOGRAPHS = 10_000_000
+MOST_GIGABYTES = 1_000_000
 MAX_EMAIL_CHARACTERS = User._meta.get_field("email").max_length
 
 
@@ -44,6 +50,44 @@ class HospitalRulesForm(ReasonForm):
         help_text="Who has none is led to add one before anything else.",
     )
     field_order = ["mfa_required", "reason"]
+
+
+class HospitalLimitsForm(ReasonForm):
+    photographs_a_day = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MOST_PHOTOGRAPHS,
+        label="Photographs a day",
+        help_text="Empty: the service's default. 0: none.",
+    )
+    gigabytes_in_all = forms.DecimalField(
+        required=False,
+        min_value=0,
+        max_value=MOST_GIGABYTES,
+        decimal_places=1,
+        label="Gigabytes of photographs in all",
+        help_text="Empty: the service's default. What is stored already stays.",
+    )
+    field_order = ["photographs_a_day", "gigabytes_in_all", "reason"]
+
+    @classmethod
+    def for_usage(cls, usage: list[Usage], posted=None, **kwargs) -> "HospitalLimitsForm":
+        """Fill in the limits that are a hospital's own."""
+        own = {one.limit: one.most for one in usage if not one.is_default}
+        room = own.get("bytes_in_all")
+        initial = {
+            "photographs_a_day": own.get("photographs_a_day"),
+            "gigabytes_in_all": None if room is None else Decimal(room) / GIGABYTE,
+        }
+        return cls(posted, initial=initial, **kwargs)
+
+    def limits(self) -> dict[str, int | None]:
+        """Return the limits as the service takes them, once the form is valid."""
+        room = self.cleaned_data["gigabytes_in_all"]
+        return {
+            "photographs_a_day": self.cleaned_data["photographs_a_day"],
+            "bytes_in_all": None if room is None else int(room * GIGABYTE),
+        }
 
 
 class ChampionForm(ReasonForm):

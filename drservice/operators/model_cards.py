@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from drservice.operators.words import bytes_in_words
 from inference.models import ModelVersion
 
 # The places where a model was measured, and what the card calls them.
@@ -40,6 +41,10 @@ class ModelCard:
     measurements: tuple[Measurement, ...]
     engines: tuple[str, ...]
     size_bytes: int
+
+    @property
+    def size(self) -> str:
+        return bytes_in_words(self.size_bytes)
 
     @property
     def headline(self) -> tuple[Figure, ...]:

@@ -1,4 +1,4 @@
-"""What operators do with a hospital's people: they bring in its admins, and nobody else."""
+"""What operators do with a hospital: bring in its admins, and say how much it may upload."""
 
 import datetime as dt
 
@@ -6,8 +6,11 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.utils import timezone
 
-from accounts.audit.services import audited
+from accounts.audit.actions import Action
+from accounts.audit.chain import PLATFORM
+from accounts.audit.services import audit_record, audited
 from accounts.hospital_services import NAME_TAKEN, hospital_register
+from accounts.limits.services import quota_set
 from accounts.models import Hospital, User
 from accounts.people.selectors import invitation_pending
 from accounts.people.services import Issued, invitation_create, invitation_send_again
@@ -32,6 +35,23 @@ def hospital_add(*, name: str, admin_name: str, admin_email: str, by: User) -> I
         return _added(name=name, admin_name=admin_name, admin_email=admin_email, by=by)
     except IntegrityError as error:
         raise ValidationError(NAME_TAKEN) from error
+
+
+@audited
+def hospital_limit(*, hospital: Hospital, limits: dict[str, int | None], reason: str) -> None:
+    """Change how much a hospital may upload; None is the service's default.
+
+    The change stands on the hospital's own trail, and on the platform's: who raised whose limits.
+    """
+    quota_set(hospital_id=hospital.pk, limits=limits, reason=reason)
+    audit_record(
+        action=Action.CHANGE,
+        subject_kind="quota",
+        subject_id=hospital.pk,
+        hospital_id=PLATFORM,
+        after=limits,
+        reason=reason,
+    )
 
 
 @audited

@@ -10,6 +10,7 @@ urlpatterns = [
     path("hospitals/<oid:pk>/name/", hospital_acts.hospital_rename, name="hospital-rename"),
     path("hospitals/<oid:pk>/invite/", hospital_acts.hospital_invite_admin, name="hospital-invite"),
     path("hospitals/<oid:pk>/rules/", hospital_acts.hospital_rules, name="hospital-rules"),
+    path("hospitals/<oid:pk>/limits/", hospital_acts.hospital_limits, name="hospital-limits"),
     path("hospitals/<oid:pk>/close/", hospital_acts.hospital_close, name="hospital-close"),
     path("hospitals/<oid:pk>/open/", hospital_acts.hospital_open, name="hospital-open"),
     path("models/", models.model_list, name="model-list"),

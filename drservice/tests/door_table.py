@@ -130,6 +130,7 @@ operators:hospital-detail   GET       operator        some-hospital
 operators:hospital-rename   GET,POST  operator        some-hospital
 operators:hospital-invite   GET,POST  operator        some-hospital
 operators:hospital-rules    GET,POST  operator        some-hospital
+operators:hospital-limits   GET,POST  operator        some-hospital
 operators:hospital-close    GET,POST  operator        some-hospital
 operators:hospital-open     GET,POST  operator        some-hospital
 operators:model-list        GET       operator        -

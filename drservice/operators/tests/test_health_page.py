@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.scoping import hospital_scope
 from drservice.celery import app
 from drservice.operators import installation
-from drservice.operators.words import age_in_words
+from drservice.operators.words import age_in_words, bytes_in_words
 from drservice.supervisor.checkup import QUESTIONS
 from inference.worker_status import WorkerStatus, status_remove, status_write
 from workspace.models import Case
@@ -112,3 +112,17 @@ def test_ages_are_said_in_their_largest_unit(seconds, words):
     now = timezone.now()
     assert age_in_words(now - dt.timedelta(seconds=seconds), now) == words
     assert age_in_words(now + dt.timedelta(seconds=1), now) == "0 s"
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (3900, "3.9 kB"),
+        (500 * 10**9, "500 GB"),
+        (5 * 10**15, "5000 TB"),
+    ],
+)
+def test_sizes_are_said_in_units_of_a_thousand(size, words):
+    assert bytes_in_words(size) == words

@@ -10,6 +10,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
+from accounts.limits.selectors import usage_of
 from accounts.models import Hospital, Invitation, Membership
 from accounts.selectors import memberships_of, user_by_email
 from accounts.tests.factories import make_hospital
@@ -48,7 +49,7 @@ def test_list_counts_what_each_hospital_has(operator, two_hospitals):
 
     people = len(two_hospitals.a.people)
     assert f"Open {people} 2 3 1 waiting" in numbers_of(page, a)
-    assert "4.9" in numbers_of(page, a), "five photographs of 1000 bytes"
+    assert "5 kB" in numbers_of(page, a), "five photographs of 1000 bytes"
     assert f"Open {people} 0 0 0" in numbers_of(page, b)
     assert "none yet" in numbers_of(page, b)
 
@@ -182,6 +183,32 @@ def test_renaming_refuses_a_name_that_is_taken(operator, two_hospitals):
     assert "already exists" in taken.text
     assert operator.post(address, {"name": "Hospital  C", "reason": "Moved"}).status_code == 302
     assert Hospital.objects.get(pk=two_hospitals.a.hospital.pk).name == "Hospital C"
+
+
+def test_limits_are_set_and_given_back_to_the_default(operator, two_hospitals, settings):
+    settings.QUOTA_PHOTOGRAPHS_A_DAY = 4321
+    detail = f"/operators/hospitals/{two_hospitals.a.hospital.pk}/"
+    assert "of 4321" in operator.get(detail).text
+
+    said = {"photographs_a_day": "12", "gigabytes_in_all": "2.5", "reason": "A small clinic"}
+    assert operator.post(f"{detail}limits/", said).status_code == 302
+    assert limits_of(two_hospitals.a.hospital) == {
+        "photographs_a_day": 12,
+        "bytes_in_all": 2_500_000_000,
+    }
+    assert limits_of(two_hospitals.b.hospital) == {}
+    assert "of 12" in operator.get(detail).text
+    assert "of 2.5 GB" in operator.get(detail).text
+    assert 'value="2.5"' in operator.get(f"{detail}limits/").text
+
+    assert operator.post(f"{detail}limits/", {"reason": "Grown"}).status_code == 302
+    assert limits_of(two_hospitals.a.hospital) == {}
+    for wrong in ({"photographs_a_day": "-1"}, {"gigabytes_in_all": "nan"}, {"reason": ""}):
+        assert operator.post(f"{detail}limits/", {"reason": "x", **wrong}).status_code == 422
+
+
+def limits_of(hospital: Hospital) -> dict:
+    return {one.limit: one.most for one in usage_of(hospital.pk) if not one.is_default}
 
 
 def test_times_are_those_of_the_newest_case(operator, two_hospitals):

@@ -13,6 +13,7 @@ from accounts.hospital_services import hospital_close as close_hospital
 from accounts.hospital_services import hospital_open as open_hospital
 from accounts.hospital_services import hospital_rename as rename_hospital
 from accounts.hospital_services import hospital_set_mfa
+from accounts.limits.selectors import usage_of
 from accounts.models import Hospital
 from accounts.pages import form_page, posted, require_form
 from accounts.people.mail import invitations_mail
@@ -23,11 +24,12 @@ from drservice.operators.acts import Act, act_page
 from drservice.operators.forms import (
     AdminInviteForm,
     HospitalCreateForm,
+    HospitalLimitsForm,
     HospitalRenameForm,
     HospitalRulesForm,
     ReasonForm,
 )
-from drservice.operators.services import admin_invite, hospital_add
+from drservice.operators.services import admin_invite, hospital_add, hospital_limit
 from drservice.operators.views.hospitals import HOSPITALS
 
 
@@ -89,6 +91,26 @@ def hospital_rules(request: HttpRequest, pk: ObjectId) -> HttpResponse:
         done="The rules are saved.",
     )
     return act_page(request, act, form, lambda said: hospital_set_mfa(hospital=hospital, **said))
+
+
+@operator
+@require_form
+def hospital_limits(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    """Say how much a hospital may upload."""
+    hospital = access_hospital(pk)
+    usage = usage_of(hospital.pk)
+    form = HospitalLimitsForm.for_usage(usage, posted(request), button="Save")
+    act = _act(
+        hospital,
+        title=f"Limits for {hospital.name}",
+        explanation="They count from the next photograph on. Nothing that is stored is lost.",
+        done="The limits are saved.",
+    )
+
+    def limit(said: dict) -> None:
+        hospital_limit(hospital=hospital, limits=form.limits(), reason=said["reason"])
+
+    return act_page(request, act, form, limit)
 
 
 @operator

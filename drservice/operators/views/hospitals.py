@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from accounts.access import operator
 from accounts.audit.chain_states import chain_states
 from accounts.keys.selectors import KeyState, key_states
+from accounts.limits.selectors import Usage, usage_of
 from accounts.models import Hospital, Invitation, InvitationState
 from accounts.people.selectors import invitation_list
 from accounts.permissions import Role
@@ -25,6 +26,7 @@ from accounts.selectors import (
 )
 from drservice.operators.access import access_hospital
 from drservice.operators.figures import HospitalFigures, hospital_figures
+from drservice.operators.words import bytes_in_words
 
 # The part of the navigation that these pages belong to.
 HOSPITALS = "operator-hospitals"
@@ -32,6 +34,12 @@ PAGE_SIZE = 25
 # The words of `?state=`, and which hospitals they show.
 STATES = {"": None, "open": True, "closed": False}
 FILTERS = {"": "All", "open": "Open", "closed": "Closed"}
+LIMIT_TITLES = {
+    "photographs_a_day": "Photographs today",
+    "bytes_a_day": "Uploaded today",
+    "photographs_in_all": "Photographs in all",
+    "bytes_in_all": "Stored in all",
+}
 OPERATOR_COMMANDS = {
     "hospital_create": "Makes a hospital and its first admin, who adds everybody else.",
     "hospital_close": "Closes a hospital to its members, or opens it again.",
@@ -56,6 +64,17 @@ class HospitalRow:
         """Return when somebody was last seen there, or a case was last made."""
         known = (self.people.last_seen_at, self.figures.newest_case_at)
         return max((moment for moment in known if moment), default=None)
+
+
+@dataclass(frozen=True)
+class LimitRow:
+    """What a hospital has used of one limit, in words."""
+
+    title: str
+    used: str
+    most: str
+    is_default: bool
+    is_reached: bool
 
 
 @operator
@@ -89,6 +108,7 @@ def hospital_detail(request: HttpRequest, pk: ObjectId) -> HttpResponse:
         "admins": active_admins(hospital.pk),
         "invited": _invited_admins(hospital),
         "with_mfa": len(has_mfa([member.user_id for member in members])),
+        "limits": [_limit_row(one) for one in usage_of(hospital.pk) if one.most is not None],
         "trail": chain_states([hospital.pk]).get(hospital.pk),
     }
     return render(request, "operators/hospital_detail.html", context)
@@ -101,6 +121,14 @@ def _rows(hospitals: Page | list[Hospital]) -> list[HospitalRow]:
         HospitalRow(one, people.get(one.pk, PeopleFigures()), figures[one.pk], keys.get(one.pk))
         for one in hospitals
     ]
+
+
+def _limit_row(usage: Usage) -> LimitRow:
+    used, most = usage.used, usage.most
+    if usage.in_bytes:
+        used, most = bytes_in_words(used), bytes_in_words(most)
+    title = LIMIT_TITLES[usage.limit]
+    return LimitRow(title, str(used), str(most), usage.is_default, usage.is_reached)
 
 
 def _invited_admins(hospital: Hospital) -> list[Invitation]:
