@@ -2,18 +2,19 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
 
 import pytest
 from allauth.account.internal.flows.login import AUTHENTICATION_METHODS_SESSION_KEY
 from allauth.mfa.models import Authenticator
 from django.core import mail
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from accounts.sign_in.selectors import second_factors_of
-from accounts.sign_in.services import second_factors_remove
 from accounts.sign_in.tests.factories import (
     CODE,
     SIGN_IN,
@@ -103,15 +104,19 @@ def test_one_code_at_the_same_instant_lets_in_one():
     for client in clients:
         enter_password(client, user)
 
-    def enter(client: Client) -> bool:
+    def enter(client: Client) -> int:
         try:
-            return enter_code(client, code).status_code == 302
+            return enter_code(client, code).status_code
         finally:
             connection.close()
 
     with ThreadPoolExecutor(len(clients)) as together:
-        entered = list(together.map(enter, clients))
-    assert entered.count(True) == 1
+        answers = list(together.map(enter, clients))
+    # On a busy machine the one that gets past may still be told to wait for the audit trail (503).
+    assert sorted(answers)[:3] == [200, 200, 200]
+    assert sorted(answers)[3] in (302, 503)
+    assert sum(map(is_signed_in, clients)) <= 1
+    assert second_factors_of(user).codes_left == 9
 
 
 def test_codes_are_guessed_five_times_at_most(client):
@@ -247,9 +252,12 @@ def test_wrong_passwords_asked_for_again_lock_like_those_of_sign_in(client_of):
 def test_operator_takes_away_a_lost_second_factor():
     user, secret = make_user_with_app()
     client = signed_in_freshly(user, secret)
-    assert second_factors_remove(user=user) == 2
+    call_command("second_factor_remove", user.email, stdout=StringIO())
     assert client.get("/accounts/")["Location"].startswith(SIGN_IN)
     assert is_signed_in(signed_in_freshly(user))
+    for email in (user.email, "nobody@example.org"):
+        with pytest.raises(CommandError):
+            call_command("second_factor_remove", email)
 
 
 def test_proof_is_recent_for_five_minutes(client, monkeypatch):

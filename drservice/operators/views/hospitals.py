@@ -44,6 +44,7 @@ OPERATOR_COMMANDS = {
     "hospital_create": "Makes a hospital and its first admin, who adds everybody else.",
     "hospital_close": "Closes a hospital to its members, or opens it again.",
     "password_reset": "Gives somebody who forgot their password a new first one.",
+    "second_factor_remove": "Lets somebody in again who lost their telephone and recovery codes.",
     "operator_add": "Makes another platform operator.",
     "rotate_master_key": "Locks every hospital's keys under a new master key.",
     "rotate_hospital_key": "Gives a hospital a new key and seals its records with it.",
