@@ -5,7 +5,7 @@ Loaded by drservice.testing.services once Django is set up, as it needs models.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from django.db import connection
@@ -15,8 +15,10 @@ from pymongo.errors import OperationFailure
 
 from accounts.audit import store
 from accounts.keys.key_ring import forget_keys
+from accounts.limits import middleware
 from accounts.models import Hospital, User
 from accounts.permissions import Role
+from accounts.sign_in import guesses
 from accounts.tests.factories import make_hospital, make_member, make_user
 
 # Written by migrations and needed by every test; Django would delete and rebuild them each time.
@@ -110,6 +112,15 @@ def audit_refused() -> Callable:
 
 def _refuse_event(event: dict) -> None:
     raise OperationFailure("a test lets the audit trail refuse")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def room_for_all_attempts() -> Iterator[None]:
+    """Let the whole suite sign in from one address; tests of the limit set one of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, limit in ((middleware, "ATTEMPTS"), (guesses, "FAILURES")):
+            patch.setattr(module, limit, replace(getattr(module, limit), most=1_000_000))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
