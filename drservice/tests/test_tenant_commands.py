@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from bson import ObjectId
@@ -12,7 +11,8 @@ from django.db import connection
 from accounts.scoping import TenantModel, every_hospital, hospital_scope
 from accounts.tests.factories import make_hospital
 from drservice.testing.scope_exceptions import REASONS, UNSCOPED_MODELS
-from drservice.testing.tenant_commands import OURS, REPOSITORY, hospitals_in, tenant_collections
+from drservice.testing.tenant_commands import REPOSITORY, hospitals_in, tenant_collections
+from drservice.tests.scope_guards import product_modules
 from workspace.models import Case, Patient
 from workspace.tests.factories import make_case, make_patient
 
@@ -177,10 +177,3 @@ def reasons_in_code() -> Iterator[str]:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "every_hospital":
                 [reason] = node.args
                 yield named[reason.id] if isinstance(reason, ast.Name) else reason.value
-
-
-def product_modules() -> Iterator[Path]:
-    for folder in OURS:
-        for path in Path(folder).rglob("*.py"):
-            if not {"tests", "testing", "migrations"} & set(path.parts):
-                yield path
