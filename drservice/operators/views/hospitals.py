@@ -31,6 +31,7 @@ from drservice.operators.words import bytes_in_words
 # The part of the navigation that these pages belong to.
 HOSPITALS = "operator-hospitals"
 PAGE_SIZE = 25
+MAX_SEARCH = 80
 # The words of `?state=`, and which hospitals they show.
 STATES = {"": None, "open": True, "closed": False}
 FILTERS = {"": "All", "open": "Open", "closed": "Closed"}
@@ -82,7 +83,7 @@ class LimitRow:
 @require_safe
 def hospital_list(request: HttpRequest) -> HttpResponse:
     """Show the hospitals, a page at a time, with what may be counted of each."""
-    search = " ".join(request.GET.get("q", "").replace("\0", " ").split())
+    search = " ".join(request.GET.get("q", "").replace("\0", " ").split())[:MAX_SEARCH]
     state = request.GET.get("state", "")
     state = state if state in STATES else ""
     found = hospital_search(name=search, is_active=STATES[state])
