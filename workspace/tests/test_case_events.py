@@ -187,6 +187,25 @@ def test_open_pages_hear_of_every_change_within_a_second(web, two_hospitals, cli
     assert web.listeners(channel_of(hospital.pk)) == 0
 
 
+def test_worklist_of_another_hospital_hears_nothing(web, two_hospitals, client_of):
+    case = make_queued_case(make_patient(two_hospitals.a.hospital))
+    ours, theirs = (client_of(side.staff) for side in (two_hospitals.a, two_hospitals.b))
+    with (
+        web.open_page(ours, "/cases/events/") as heard_in_a,
+        web.open_page(theirs, "/cases/events/") as heard_in_b,
+    ):
+        for page in (heard_in_a, heard_in_b):
+            page.wait_for(lambda name, _: name == "cases", 5)
+        at = time.monotonic()
+        grade(case_claim(case_pk=str(case.pk), worker="test"))
+        deadline = time.monotonic() + LOOKED_S
+        while heard_in_a.heard[-1][2] < at and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        assert heard_in_a.heard[-1][2] > at
+        time.sleep(LOOK_EVERY_S)
+        assert [name for name, _, _ in heard_in_b.heard] == ["cases"]
+
+
 def test_events_survive_redis(web, two_hospitals, client_of):
     client = client_of(two_hospitals.a.staff)
     case = make_queued_case(make_patient(two_hospitals.a.hospital))

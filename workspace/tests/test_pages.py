@@ -10,6 +10,7 @@ import pytest
 from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -22,6 +23,7 @@ from workspace.schemas import CaseState
 from workspace.selectors import CASE_FILTERS
 from workspace.services import GAVE_UP, case_claim, case_complete
 from workspace.tests.factories import (
+    graded_case_with_files,
     make_case,
     make_graded_case,
     make_patient,
@@ -224,6 +226,25 @@ def test_photographs_come_no_faster_than_a_person_takes_them(two_hospitals, clie
     assert "Add it in 10 minutes" in told["message"]
     assert sent(colleague) == ["added", "added"]
     assert len(only(Case, two_hospitals.a.hospital).images) == 5
+
+
+def test_a_stored_name_of_another_hospital_leads_nowhere(two_hospitals, client_of):
+    """Not even a document of one's own that names a file of another hospital shows it."""
+    ours = graded_case_with_files(make_patient(two_hospitals.a.hospital))
+    theirs = graded_case_with_files(make_patient(two_hospitals.b.hospital))
+    foreign, own = theirs.images[0], ours.images[0]
+    cases = connection.get_collection(Case._meta.db_table)
+    names = {"original": foreign.original, "display": foreign.display}
+    planted = {f"images.0.{name}": stored for name, stored in names.items()}
+    planted["images.0.grading.heatmap"] = foreign.grading.heatmap
+    doors = [url(f"image-{kind}", ours.pk, own.key) for kind in (*names, "thumbnail", "heatmap")]
+    staff = client_of(two_hospitals.a.staff)
+    assert [staff.get(door).status_code for door in doors] == [200] * 4
+    cases.update_one({"_id": ours.pk}, {"$set": planted})
+    assert [staff.get(door).status_code for door in doors] == [404] * 4
+    for kind in ("original", "display", "thumbnail", "heatmap"):
+        mixed = url(f"image-{kind}", ours.pk, foreign.key)
+        assert staff.get(mixed).status_code == 404
 
 
 def test_a_hospitals_photographs_are_counted_together(two_hospitals, client_of, monkeypatch):

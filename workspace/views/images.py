@@ -189,7 +189,7 @@ def image_original(request: HttpRequest, pk: ObjectId, key: str) -> HttpResponse
     case, image = access_image(request, pk, key)
     original_viewed(case, key)
     content_type, suffix = CONTENT_TYPES[image.format]
-    response = _stored(request, image.original, content_type, image.sha256)
+    response = _stored(request, case, image.original, content_type, image.sha256)
     if response.status_code == 200 and _sha256(response.content) != image.sha256:
         log.error("original_altered case=%s image=%s", case.pk, image.key)
         return render(request, "workspace/original_altered.html", status=500)
@@ -201,32 +201,33 @@ def image_original(request: HttpRequest, pk: ObjectId, key: str) -> HttpResponse
 @member(Capability.SEE_RECORDS, anonymous=NOT_FOUND)
 @require_safe
 def image_display(request: HttpRequest, pk: ObjectId, key: str) -> HttpResponse:
-    image = _shown(request, pk, key)
-    return _stored(request, image.display, "image/jpeg", f"{image.sha256}-display")
+    case, image = _shown(request, pk, key)
+    return _stored(request, case, image.display, "image/jpeg", f"{image.sha256}-display")
 
 
 @member(Capability.SEE_RECORDS, anonymous=NOT_FOUND)
 @require_safe
 def image_thumbnail(request: HttpRequest, pk: ObjectId, key: str) -> HttpResponse:
-    image = _shown(request, pk, key)
-    return _stored(request, thumbnail_name(image), "image/jpeg", f"{image.sha256}-thumbnail")
+    case, image = _shown(request, pk, key)
+    name = thumbnail_name(image)
+    return _stored(request, case, name, "image/jpeg", f"{image.sha256}-thumbnail")
 
 
 @member(Capability.SEE_RECORDS, anonymous=NOT_FOUND)
 @require_safe
 def image_heatmap(request: HttpRequest, pk: ObjectId, key: str) -> HttpResponse:
-    image = _shown(request, pk, key)
+    case, image = _shown(request, pk, key)
     if not _has_heatmap(image):
         raise Http404
     tag = hashlib.sha256(image.grading.heatmap.encode()).hexdigest()
-    return _stored(request, image.grading.heatmap, "image/png", tag)
+    return _stored(request, case, image.grading.heatmap, "image/png", tag)
 
 
-def _shown(request: HttpRequest, pk: ObjectId, key: str) -> EyeImage:
-    """Return a photograph to show: a part of its case's page, or else a view of the case itself."""
+def _shown(request: HttpRequest, pk: ObjectId, key: str) -> tuple[Case, EyeImage]:
+    """Return a case and a photograph: a part of the case's page, or else a view of the case."""
     case, image = access_image(request, pk, key)
     case_viewed(case, again=True)
-    return image
+    return case, image
 
 
 def _has_heatmap(image: EyeImage) -> bool:
@@ -237,8 +238,17 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _stored(request: HttpRequest, name: str, content_type: str, tag: str) -> HttpResponse:
-    """Answer with a stored file. Browsers may keep it, but ask at the door before each use."""
+def _stored(
+    request: HttpRequest, case: Case, name: str, content_type: str, tag: str
+) -> HttpResponse:
+    """Answer with a file of a case. Browsers may keep it, but ask at the door before each use.
+
+    A name that leads out of the case's own folder, however it got into the document, is the 404
+    of a file that isn't there.
+    """
+    if not name.startswith(f"{case.hospital_id}/{case.pk}/") or ".." in name:
+        log.error("file_outside_its_case case=%s", case.pk)
+        raise Http404
     etag = f'"{tag}"'
     response = get_conditional_response(request, etag=etag)
     if response is None:
