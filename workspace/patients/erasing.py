@@ -15,12 +15,14 @@ from django.utils import timezone
 from accounts.audit.actions import Action
 from accounts.audit.services import audit_record, audited, in_audited_transaction
 from accounts.audit.subject_keys import subject_key_destroy
+from accounts.limits.services import usage_set
 from accounts.models import User
 from drservice.common.errors import ServiceFault
 from drservice.common.storage import folder_delete
 from workspace.models import Case, Erasure, Patient, PatientMerge, RetentionPolicy
 from workspace.patients.keeping import require_erasable
 from workspace.schemas import ErasureReason, ErasureState
+from workspace.selectors import photographs_stored
 from workspace.services import PatientGone, patient_secure
 
 log = logging.getLogger(__name__)
@@ -124,6 +126,7 @@ def erasure_files_delete(erasure: Erasure) -> Erasure:
     """
     for folder in erasure.folders:
         folder_delete(folder)
+    usage_set(hospital_id=erasure.hospital_id, stored=photographs_stored())
     if timezone.now() > erasure.decided_at + settled_after():
         erasure.files_gone_at = timezone.now()
         erasure.save(update_fields=["files_gone_at"])

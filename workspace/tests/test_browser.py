@@ -1,13 +1,16 @@
 """A nurse's visit in a real browser, from sign-in to a result that appears by itself."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from accounts.limits.services import quota_set
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import PASSWORD
 from drservice.embedded.ports import free_port
@@ -16,6 +19,7 @@ from workspace.models import Case
 from workspace.services import case_claim, case_complete
 from workspace.tests.factories import make_result
 from workspace.tests.pictures import picture_bytes
+from workspace.views.images import UPLOADS
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -180,6 +184,26 @@ def test_who_was_signed_out_goes_on_where_they_were(browser, address, two_hospit
     with hospital_scope(two_hospitals.a.hospital.pk):
         assert Case.objects.get().notes == "Restless left eye"
     assert faults == []
+
+
+def test_what_may_not_be_added_yet_is_not_lost(browser, address, two_hospitals, faults):
+    hospital, staff = two_hospitals.a.hospital, two_hospitals.a.staff
+    page = new_page(browser, faults)
+    sign_in(page, address, staff)
+    register_patient(page)
+    cache.set(f"rate:uploads:{staff.pk}", UPLOADS.most, 4)
+    drop_files(page, {"a_right.jpg": picture_bytes()})
+    expect(page.get_by_text("this one goes on in")).to_be_visible()
+    expect(page.locator("#gaps")).not_to_contain_text("right eye", timeout=15_000)
+
+    quota_set(hospital_id=hospital.pk, limits={"photographs_in_all": 1})
+    drop_files(page, {"a_left.jpg": picture_bytes()})
+    expect(page.get_by_text("room for photographs is used up")).to_be_visible()
+    assert_nothing_sticks_out(page)
+    quota_set(hospital_id=hospital.pk, limits={"photographs_in_all": 2})
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#gaps")).to_contain_text("Everything needed is there")
+    assert [fault for fault in faults if not re.search("status of 4(29|22)", fault)] == []
 
 
 def test_a_visit_needs_no_javascript(browser, address, two_hospitals, faults):
