@@ -28,8 +28,8 @@ NOWHERE = ObjectId()
 # Reasons that tests give when they look across hospitals themselves.
 TEST_REASONS = frozenset({"a test", "a sweep"})
 FILES = "images.files"
-# Folders of stored files that belong to no hospital: the models' own, and those of tests.
-SHARED_FOLDERS = frozenset({"models", "test"})
+# Folders of stored files that belong to no hospital: of models, of the doctor's trial, of tests.
+SHARED_FOLDERS = frozenset({"models", "doctor", "test"})
 # What makes and drops collections and indexes, and goes on with an answer that was begun.
 ABOUT_NO_DOCUMENT = frozenset(
     {
