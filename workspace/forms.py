@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from workspace.models import Case, Patient
 from workspace.schemas import Field, Laterality
+from workspace.trail import PATIENT_FACTS
 
 OLDEST_AGE_YEARS = 120
 
@@ -16,18 +17,8 @@ OLDEST_AGE_YEARS = 120
 class PatientForm(forms.ModelForm):
     class Meta:
         model = Patient
-        fields = [
-            "mrn",
-            "name",
-            "birth_date",
-            "sex",
-            "diabetes_type",
-            "diabetes_since_year",
-            "phone",
-            "email",
-            "consent_messages",
-            "consent_training",
-        ]
+        # Whatever can be changed here stands on the audit trail.
+        fields = PATIENT_FACTS
         widgets = {
             "birth_date": forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
             "phone": forms.TextInput(attrs={"type": "tel"}),

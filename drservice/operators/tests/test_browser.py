@@ -1,30 +1,22 @@
 """An operator's round in a real browser: a new hospital, a promotion, health by itself."""
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from accounts.tests.factories import PASSWORD
-from drservice.embedded.binaries import find_chromium
-from drservice.embedded.ports import free_port
 from drservice.operators.tests.factories import make_model_record
-from drservice.testing.managed_process import ManagedProcess
 from inference.champion_services import model_promote
 from inference.selectors import champion_alias
 from workspace.tests.factories import make_patient, make_queued_case
+from workspace.tests.test_browser import (
+    address,
+    assert_nothing_sticks_out,
+    browser,
+    faults,
+    new_page,
+    sign_in,
+)
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-DESKTOP, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+__all__ = ["address", "browser", "faults"]
 
 pytestmark = [
     pytest.mark.browser,
@@ -33,49 +25,10 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def address(process_environment, tmp_path: Path) -> Iterator[str]:
-    port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "drservice.asgi:application", "--port", str(port)]
-    with ManagedProcess(
-        [*command, "--timeout-graceful-shutdown", "1"],
-        log=tmp_path / "web.log",
-        environment=process_environment,
-    ) as process:
-        process.wait_for_url(f"http://127.0.0.1:{port}/accounts/sign-in/")
-        yield f"http://127.0.0.1:{port}"
-
-
-@pytest.fixture
-def browser(monkeypatch) -> Iterator[Browser]:
-    # Playwright's loop runs in this thread; Django would take every query for an async mistake.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
-
-
-@pytest.fixture
-def faults() -> list[str]:
-    """Collect what the browser complains about: blocked styles, script errors, lost requests."""
-    return []
-
-
 def operators_page(browser: Browser, address: str, user, faults: list[str], **options) -> Page:
-    page = browser.new_context(viewport=DESKTOP, **options).new_page()
-    page.set_default_timeout(10_000)
-    page.on("console", lambda said: said.type == "error" and faults.append(said.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(f"{address}/")
-    page.locator("[name=email]").fill(user.email)
-    page.locator("[name=password]").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in", exact=True).click()
+    page = new_page(browser, faults, **options)
+    sign_in(page, address, user)
     return page
-
-
-def assert_nothing_sticks_out(page: Page) -> None:
-    page.set_viewport_size(TELEPHONE)
-    assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE["width"], page.url
-    page.set_viewport_size(DESKTOP)
 
 
 def test_an_operators_round(browser, address, two_hospitals, faults):
