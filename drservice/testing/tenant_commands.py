@@ -69,6 +69,9 @@ class TenantCommands(monitoring.CommandListener):
     count: int = 0
     _only: Scope | None = None
     _recorded: list | None = None
+    _answers: list | None = None
+    # What is still unanswered, while answers are collected.
+    _asked: dict[int, dict] = field(default_factory=dict)
 
     @contextmanager
     def only(self, hospital_id: ObjectId | None) -> Iterator[None]:
@@ -92,6 +95,16 @@ class TenantCommands(monitoring.CommandListener):
             self._recorded = before
 
     @contextmanager
+    def recording_answers(self) -> Iterator[list[tuple[dict, dict]]]:
+        """Collect each command sent within the block, as a body, with MongoDB's answer to it."""
+        before, self._answers = self._answers, []
+        try:
+            yield self._answers
+        finally:
+            self._answers = before
+            self._asked.clear()
+
+    @contextmanager
     def expecting_leaks(self) -> Iterator[list[Leak]]:
         """Take what leaks within the block as meant, and hand it out."""
         before, self.leaks = self.leaks, []
@@ -104,10 +117,14 @@ class TenantCommands(monitoring.CommandListener):
         self.count += 1
         if self._recorded is not None:
             self._recorded.append((event.command_name, dict(event.command)))
+        if self._answers is not None:
+            self._asked[event.request_id] = dict(event.command)
         self._hold(event.command_name, event.command)
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """Nothing more to learn: what was asked for is known."""
+        asked = self._asked.pop(event.request_id, None)
+        if asked is not None and self._answers is not None:
+            self._answers.append((asked, event.reply))
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
         """Nothing more to learn: what was asked for is known."""

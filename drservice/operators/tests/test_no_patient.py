@@ -6,9 +6,7 @@ from collections.abc import Iterator
 import pytest
 from bson import ObjectId
 from django.apps import apps
-from django.db import connection
 from django.urls import reverse
-from pymongo import monitoring
 
 from accounts.limits.models import HospitalQuota
 from accounts.scoping import TenantModel
@@ -21,27 +19,6 @@ TRAIL = {"_id", "hospital_id", "seq", "at"}
 GROUPS = {"hospital", "state", "age"}
 
 
-class Replies(monitoring.CommandListener):
-    """Keeps what MongoDB was asked of hospitals' records, and what it answered."""
-
-    def __init__(self, collections: set[str]) -> None:
-        self.collections = collections
-        self.asked: dict[int, dict] = {}
-        self.replies: list[tuple[dict, dict]] = []
-
-    def started(self, event) -> None:
-        # A few commands name no collection but carry something else there.
-        if str(event.command.get(event.command_name)) in self.collections:
-            self.asked[event.request_id] = dict(event.command)
-
-    def succeeded(self, event) -> None:
-        if event.request_id in self.asked:
-            self.replies.append((self.asked[event.request_id], event.reply))
-
-    def failed(self, event) -> None:
-        pass
-
-
 def tenant_collections() -> set[str]:
     owned = {model._meta.db_table for model in apps.get_models() if issubclass(model, TenantModel)}
     # A quota is numbers alone, which operators set.
@@ -49,15 +26,21 @@ def tenant_collections() -> set[str]:
 
 
 @pytest.fixture
-def replies(transactional_db) -> Iterator[Replies]:
-    """Listen to every command of this test's connection."""
-    listener = Replies(tenant_collections())
-    options = connection.settings_dict["OPTIONS"]
-    connection.close_pool()
-    options["event_listeners"] = [listener]
-    yield listener
-    del options["event_listeners"]
-    connection.close_pool()
+def answers(tenant_commands) -> Iterator[list[tuple[dict, dict]]]:
+    """What MongoDB is asked during this test, and what it answers."""
+    with tenant_commands.recording_answers() as answers:
+        yield answers
+
+
+def about_records(answers: list[tuple[dict, dict]]) -> list[tuple[dict, dict]]:
+    """Keep the answers to commands on what belongs to hospitals."""
+    collections = tenant_collections()
+    # A command's name is its first key, and its collection that key's value.
+    return [(asked, answer) for asked, answer in answers if collection_of(asked) in collections]
+
+
+def collection_of(asked: dict) -> str:
+    return str(next(iter(asked.values())))
 
 
 def operator_pages(hospital) -> list[str]:
@@ -70,20 +53,20 @@ def operator_pages(hospital) -> list[str]:
     ]
 
 
-def test_listener_hears_when_a_record_is_read(replies, two_hospitals, client_of):
+def test_listener_hears_when_a_record_is_read(answers, two_hospitals, client_of):
     case = make_graded_case(make_patient(two_hospitals.a.hospital))
-    replies.replies.clear()
+    answers.clear()
     assert client_of(two_hospitals.a.staff).get("/cases/").status_code == 200
-    assert any(str(case.pk) in str(reply) for _, reply in replies.replies)
+    assert any(str(case.pk) in str(answer) for _, answer in about_records(answers))
 
 
-def test_pages_of_operators_get_sums_and_nothing_else(replies, two_hospitals, client_of):
+def test_pages_of_operators_get_sums_and_nothing_else(answers, two_hospitals, client_of):
     hospital = two_hospitals.a.hospital
     patient = make_patient(hospital, name="Amara Diallo", mrn="N-4711")
     make_graded_case(patient)
     make_queued_case(patient)
     operator = client_of(two_hospitals.operator)
-    replies.replies.clear()
+    answers.clear()
 
     for address in operator_pages(hospital):
         page = operator.get(address)
@@ -91,16 +74,17 @@ def test_pages_of_operators_get_sums_and_nothing_else(replies, two_hospitals, cl
         assert "Amara" not in page.text
         assert "N-4711" not in page.text
 
-    trail = [reply for asked, reply in replies.replies if is_trail(asked)]
-    for event in (event for reply in trail for event in reply["cursor"]["firstBatch"]):
+    heard = about_records(answers)
+    trail = [answer for asked, answer in heard if is_trail(asked)]
+    for event in (event for answer in trail for event in answer["cursor"]["firstBatch"]):
         assert set(event) <= TRAIL
-    replies.replies = [(asked, reply) for asked, reply in replies.replies if not is_trail(asked)]
-    assert {next(iter(asked)) for asked, _ in replies.replies} == {"aggregate"}
-    rows = [row for _, reply in replies.replies for row in reply["cursor"]["firstBatch"]]
+    sums = [(asked, answer) for asked, answer in heard if not is_trail(asked)]
+    assert {next(iter(asked)) for asked, _ in sums} == {"aggregate"}
+    rows = [row for _, answer in sums for row in answer["cursor"]["firstBatch"]]
     assert rows
-    for asked, reply in replies.replies:
+    for asked, answer in sums:
         assert "hospital_id" in str(asked["pipeline"][0]["$match"])
-        assert reply["cursor"]["id"] == 0
+        assert answer["cursor"]["id"] == 0
     for row in rows:
         assert set(row) <= SUMS
         assert set(row["_id"]) <= GROUPS
@@ -108,7 +92,7 @@ def test_pages_of_operators_get_sums_and_nothing_else(replies, two_hospitals, cl
 
 
 def is_trail(asked: dict) -> bool:
-    return str(next(iter(asked.values()))).startswith("audit_audit")
+    return collection_of(asked).startswith("audit_audit")
 
 
 def is_harmless(value) -> bool:
