@@ -132,9 +132,15 @@ def _training(told: Told) -> list[str]:
     return [
         f"{told['eyes']} graded and gradable eyes of the training split; splits are by patient. "
         f"{INITS[config.get('init', 'scratch')]} {told['epochs_done']} of {config['epochs']} "
-        f"epochs. {told['note']}",
+        f"epochs. {_mixed(told)}{told['note']}",
         f"Recipe: {recipe}.",
     ]
+
+
+def _mixed(told: Told) -> str:
+    # Models that were shipped before weights could be mixed say nothing of it.
+    share = told.get("start_share", 0)
+    return f"Of every weight, {share:.0%} is that of the start. " if share else ""
 
 
 def _plain(value: Any) -> str:

@@ -10,7 +10,7 @@ import fcntl
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -191,14 +191,25 @@ def _check_same(
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that it is there whole or not at all, after a power cut too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that it is there whole or not at all, after a power cut too.
+
+    Raises TrainingError when the disk doesn't take it; what was there before stays.
+    """
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)  # what it holds would only fill the disk further
+        raise TrainingError(
+            f"{path.name} can't be written: {error.strerror or error}.",
+            "Make room or mend the disk; the same command then goes on from the last save.",
+        ) from error
 
 
 def _parameter_groups(network: GradingNetwork, weight_decay: float) -> list[dict[str, object]]:

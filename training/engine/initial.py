@@ -3,6 +3,7 @@
 Nothing is ever fetched: weights that are not on this machine are an error that says so.
 """
 
+import copy
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -79,6 +80,27 @@ def begin_with(network: GradingNetwork, beginning: Beginning) -> Taken:
     for name, value in given.items():
         own[name].copy_(value)
     return Taken(taken=len(given), fresh=tuple(fresh))
+
+
+@torch.no_grad()
+def mix_with_start(network: GradingNetwork, beginning: Beginning, share: float) -> None:
+    """Take `share` (0 to 1) of every weight from what the network started from, in place.
+
+    Between the start and the end of a short training there often lie weights that lose less of
+    what the start knew about other cameras (Wortsman et al., WiSE-FT, CVPR 2022).
+    Raises TrainingError when the start doesn't have every weight.
+    """
+    start = copy.deepcopy(network)
+    taken = begin_with(start, beginning)
+    if not taken.taken or taken.fresh:
+        raise TrainingError(
+            "Only a run that started from a whole network can keep a share of it.",
+            "Leave --start-share out, or train with --init FILE from a graded model's weights.",
+        )
+    began = start.state_dict()
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(began[name].to(value.device), share)
 
 
 def layers_of(network: GradingNetwork) -> dict[str, list[nn.Module]]:

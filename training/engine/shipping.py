@@ -19,6 +19,7 @@ from training.engine.card import write_card
 from training.engine.datasets import Eye, data_fingerprint, eyes_to_learn_from, graded, read_eyes
 from training.engine.errors import TrainingError
 from training.engine.evaluation import eyes_of, figures, judge_eyes, predict_eyes
+from training.engine.initial import mix_with_start, read_beginning
 from training.engine.parity import measure_parity, write_parity
 from training.engine.predictions import Predictions
 from training.engine.quality_gate import fit_gate
@@ -50,6 +51,7 @@ def ship_run(
     vision_threatening_target: float = 0.85,
     stored_dtype: str = "float16",
     note: str = "",
+    start_share: float = 0.0,
     compare_engines: bool = True,
     say: Callable[[str], None] = print,
 ) -> Manifest:
@@ -58,14 +60,19 @@ def ship_run(
     With `compare_engines` every engine of this machine is held to float32 on val, so that the
     manifest says which of them may serve; without, only float32 ever serves.
 
-    `note` tells on the card what was unusual about the run. The targets are sensitivities: the
-    first decides who is referred, the second only how soon, so it may miss a little more.
+    `start_share` of every weight, 0 to 1, is taken from what the run started from
+    (`initial.mix_with_start`). `note` tells on the card what was unusual about the run. The targets
+    are sensitivities: the first decides who is referred, the second only how soon, so it may miss a
+    little more.
 
     Pre-state: the run has done at least one epoch; `directory` is absent or empty.
     """
     if run.epoch == 0:
         raise TrainingError("The run has not done one epoch.", "Train before shipping.")
-    network = as_stored(copy.deepcopy(run.average), stored_dtype)
+    network = copy.deepcopy(run.average)
+    if start_share:
+        mix_with_start(network, read_beginning(config, folders.init), start_share)
+    network = as_stored(network, stored_dtype)
     spec, where = config.preprocessing, {"data": folders.data, "cache": folders.cache}
     eyes = read_eyes(folders.data)
     tuning = tune_on_val(
@@ -98,6 +105,7 @@ def ship_run(
             "offsets": list(tuning.offsets),
             "data": data_counts(eyes),
             "note": note,
+            "start_share": start_share,
         },
         metrics={
             split: _figures_of_split(

@@ -28,6 +28,16 @@ def test_run_whose_time_is_up_is_not_shipped(tmp_path, settings, data):
     assert not (tmp_path / "model").exists()
 
 
+def test_share_of_the_start_is_refused_before_training_where_it_means_nothing(tmp_path, settings):
+    settings.VAR_DIR = tmp_path
+    ship = f"--ship={tmp_path / 'model'}"
+    for options in (["--init=weights.safetensors"], [ship], [ship, "--init=imagenet"]):
+        with pytest.raises(CommandError, match="--ship and --init FILE"):
+            call_command("train_model", "--start-share=0.5", *options, stdout=io.StringIO())
+    with pytest.raises(CommandError, match="Give a number from 0 to 1"):
+        call_command("train_model", "--start-share=2", stdout=io.StringIO())
+
+
 def test_evaluating_a_broken_model_says_what_to_do(tmp_path, settings):
     settings.VAR_DIR = tmp_path
     model = make_tiny_artefact(tmp_path / "model")

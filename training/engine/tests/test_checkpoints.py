@@ -95,3 +95,16 @@ def test_checkpoint_of_another_version_of_the_recipe_is_refused(config, folders)
     torch.save(told | {"format": 1}, folders.run / CHECKPOINT)
     with pytest.raises(TrainingError, match="another version"):
         resume_or_start(config, folders.run)
+
+
+def test_full_disk_is_told_and_leaves_the_last_save_alone(config, folders):
+    run = resume_or_start(config, folders.run)
+    save_checkpoint(run, config, folders.run)
+    saved = folders.run / CHECKPOINT
+    before = saved.read_bytes()
+    partial = saved.with_name(CHECKPOINT + ".partial")
+    partial.symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match=r"No space left on device\. Make room"):
+        save_checkpoint(run, config, folders.run)
+    assert saved.read_bytes() == before
+    assert not partial.is_symlink()

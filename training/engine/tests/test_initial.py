@@ -1,3 +1,4 @@
+import copy
 import socket
 from dataclasses import replace
 
@@ -11,7 +12,13 @@ from inference.engine.testing import make_tiny_artefact
 from training.engine.checkpoints import AVERAGE_HEAD_START, start_run
 from training.engine.config import TrainingConfig
 from training.engine.errors import TrainingError
-from training.engine.initial import Beginning, begin_with, layers_of, read_beginning
+from training.engine.initial import (
+    Beginning,
+    begin_with,
+    layers_of,
+    mix_with_start,
+    read_beginning,
+)
 from training.engine.recipe import train
 from training.engine.records import read_record
 from training.engine.tests.conftest import silent
@@ -50,6 +57,26 @@ def test_models_folder_gives_the_whole_network_and_is_written_down(config, folde
     told = read_record(folders.run)["init"]
     assert told["sha256"] == beginning.sha256
     assert (told["tensors_taken"], told["tensors_fresh"]) == (14, [])
+
+
+def test_share_of_the_start_lies_between_start_and_end():
+    torch.manual_seed(1)
+    start, end = build_network("tiny_cnn"), build_network("tiny_cnn")
+    begun = Beginning(init="file", state=start.state_dict())
+    for share in (0.0, 0.75, 1.0):
+        mixed = copy.deepcopy(end)
+        mix_with_start(mixed, begun, share)
+        for name, value in mixed.state_dict().items():
+            wanted = share * start.state_dict()[name] + (1 - share) * end.state_dict()[name]
+            assert torch.allclose(value.float(), wanted.float(), atol=1e-6), name
+
+
+def test_without_a_whole_start_there_is_no_share_of_it():
+    network = build_network("tiny_cnn")
+    body = {name: v for name, v in network.state_dict().items() if name.startswith("body.")}
+    for beginning in (Beginning(), Beginning(init="file", state=body)):
+        with pytest.raises(TrainingError, match="whole network.*--start-share"):
+            mix_with_start(network, beginning, 0.5)
 
 
 def test_run_that_began_elsewhere_is_not_gone_on_with(config, folders, tmp_path):

@@ -9,6 +9,7 @@ import torch
 from inference.engine.architectures import build_network
 from inference.engine.artefact import CARD, load_artefact
 from inference.engine.grader import load_grader
+from inference.engine.testing import make_tiny_artefact
 from training.engine.calibration import choose_operating_point, fit_offsets, fit_temperature
 from training.engine.card import write_card
 from training.engine.datasets import read_eyes
@@ -46,6 +47,24 @@ def test_shipped_run_loads_checks_and_repeats_its_own_figures(config, folders, t
         )
         again = json.loads(json.dumps(figures(predictions)))
         assert again == artefact.manifest.metrics[split]
+
+
+def test_model_that_keeps_all_of_its_start_is_its_start_and_the_card_says_so(
+    config, folders, tmp_path
+):
+    start = make_tiny_artefact(tmp_path / "start", seed=7)
+    begun = replace(folders, init=start)
+    from_file = replace(config, init="file")
+    options = {"compare_engines": False, "stored_dtype": "float32"}
+    train_and_ship(from_file, begun, tmp_path / "kept", start_share=1.0, **options)
+    train_and_ship(from_file, begun, tmp_path / "end", **options)
+    began, kept, end = (
+        load_artefact(tmp_path / name).network.body[0].weight for name in ("start", "kept", "end")
+    )
+    assert torch.equal(kept, began)
+    assert not torch.equal(end, began)
+    assert "Of every weight, 100% is that of the start." in (tmp_path / "kept" / CARD).read_text()
+    assert "that of the start" not in (tmp_path / "end" / CARD).read_text()
 
 
 def test_run_without_an_epoch_is_not_shipped(config, folders, tmp_path):

@@ -11,7 +11,7 @@ other error. With several GPUs: torchrun --nproc-per-node=2 manage.py train_mode
 import math
 import os
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,24 @@ class Command(BaseCommand):
         parser.add_argument("--model-name", help="name on the card; default dr-<architecture>")
         parser.add_argument("--model-version", default="1")
         parser.add_argument("--note", default="", help="what was unusual, for the card")
+        parser.add_argument(
+            "--start-share",
+            type=share,
+            default=0.0,
+            help="how much of the weights that --init FILE gave to keep in the model that is "
+            "shipped, 0 to 1; choose it on val",
+        )
         parser.add_argument("--minutes", type=float, help="stop after the epoch this falls in")
         add_recipe_options(parser)
 
     def handle(self, *args: object, **options) -> None:
         ship = options["ship"]
         self._refuse_taken(ship)
+        if options["start_share"] and (not ship or options["init"] in ("scratch", "imagenet")):
+            raise CommandError(
+                "--start-share mixes what is shipped with what the run started from. "
+                "Give it together with --ship and --init FILE."
+            )
         try:
             with joined_ranks(pick_device(options["device"])) as ranks:
                 run, config, folders = self._train(options, ranks)
@@ -100,6 +112,7 @@ class Command(BaseCommand):
             name=options["model_name"] or f"dr-{config.architecture}",
             version=options["model_version"],
             note=options["note"],
+            start_share=options["start_share"],
             say=self._say,
         )
         self._say(f"saved {manifest.name} {manifest.version} to {options['ship']}")
@@ -107,3 +120,14 @@ class Command(BaseCommand):
     def _say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
+
+
+def share(text: str) -> float:
+    """Read a share: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"{text!r} is no share. Give a number from 0 to 1, as 0.75.")
+    return value
