@@ -9,9 +9,14 @@ from accounts.audit.chain import PLATFORM
 from accounts.audit.services import audit_record, audited
 from accounts.models import Hospital, Membership, User
 from accounts.permissions import Role
-from accounts.services import hospital_create, member_add
+from accounts.selectors import user_by_email
+from accounts.services import first_password, hospital_create, membership_create, user_create
 
 NAME_TAKEN = "A hospital with this name already exists."
+HAS_ACCOUNT = (
+    "Somebody has an account with this e-mail already, and joins a hospital only by accepting an "
+    "invitation. Add the hospital on the operators' pages, which invite its first admin."
+)
 
 
 @audited
@@ -25,7 +30,8 @@ def hospital_register(*, name: str) -> Hospital:
 def hospital_add(*, name: str, admin_email: str, admin_name: str) -> tuple[Hospital, str]:
     """Make a hospital and its first admin without any mail. Returns it and a first password.
 
-    Raises ValidationError for a taken name or a bad e-mail, and then makes neither.
+    Raises ValidationError for a taken name, a bad e-mail, or one that has an account, and then
+    makes neither.
     """
     try:
         return _added(name, admin_email, admin_name)
@@ -59,9 +65,13 @@ def hospital_set_mfa(*, hospital: Hospital, mfa_required: bool, reason: str) -> 
 @audited
 def _added(name: str, admin_email: str, admin_name: str) -> tuple[Hospital, str]:
     User(email=admin_email, name=admin_name).clean_fields(exclude=["password"])
-    hospital = hospital_register(name=name)
-    roles = [Role.HOSPITAL_ADMIN]
-    _, password = member_add(hospital=hospital, email=admin_email, name=admin_name, roles=roles)
+    hospital, password = hospital_register(name=name), first_password()
+    if user_by_email(admin_email) is not None:
+        raise ValidationError(HAS_ACCOUNT)
+    admin = user_create(
+        email=admin_email, name=admin_name, password=password, must_change_password=True
+    )
+    membership_create(user=admin, hospital=hospital, roles=[Role.HOSPITAL_ADMIN])
     return hospital, password
 
 

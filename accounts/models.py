@@ -147,10 +147,10 @@ class InvitationQuerySet(models.QuerySet):
 
 
 class Invitation(models.Model):
-    """A hospital's offer of a place, made to whoever reads the mail of one address.
+    """A hospital's offer of a place, made to the person behind one address.
 
-    The link that was mailed holds a token; only the token's hash is kept. Nothing here says
-    whether the address has an account.
+    Its secret is the token of a link that was mailed, or a first password that was handed over;
+    only the hash of it is kept. Nothing here says whether the address has an account.
     """
 
     hospital = models.ForeignKey(Hospital, on_delete=models.PROTECT, related_name="invitations")
@@ -161,6 +161,8 @@ class Invitation(models.Model):
         max_length=10, choices=InvitationState.choices, default=InvitationState.PENDING
     )
     token_hash = models.CharField(max_length=64, unique=True, editable=False)
+    # The admin hands over a first password; nothing is mailed.
+    by_hand = models.BooleanField(default=False, editable=False)
     invited_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     accepted_by = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, blank=True, related_name="+"

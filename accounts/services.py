@@ -1,12 +1,12 @@
 """Change hospitals, people and memberships."""
 
+import re
 import secrets
 from collections.abc import Callable
 from functools import wraps
 
 from allauth.usersessions.models import UserSession
 from bson import ObjectId
-from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.db.models import F
@@ -18,10 +18,12 @@ from accounts.audit.actions import Action
 from accounts.audit.services import audit_record, audited, in_audited_transaction
 from accounts.models import Hospital, Membership, User
 from accounts.permissions import Role
-from accounts.selectors import active_admins, user_by_email
+from accounts.selectors import active_admins
 
 # No letter or digit that could be taken for another one when it is read out or copied by hand.
 FIRST_PASSWORD_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # noqa: S105
+_GROUP = f"[{FIRST_PASSWORD_LETTERS}]{{4}}"
+FIRST_PASSWORD = re.compile(rf"{_GROUP}(?:-{_GROUP}){{3}}")
 
 MEMBER = "member"
 LAST_ADMIN = "This is the hospital's last active admin. Make somebody else an admin first."
@@ -87,18 +89,10 @@ def first_password() -> str:
     return "-".join(groups)
 
 
-def member_add(
-    *, hospital: Hospital, email: str, name: str, roles: list[str]
-) -> tuple[Membership, str]:
-    """Give somebody a place in a hospital, with an account when they have none.
-
-    Returns the membership and a first password. The password is only good for a new account: who
-    has one keeps theirs. Nothing here tells the two apart, so that nobody can find out who works
-    elsewhere. Raises ValidationError when they belong to this hospital already.
-    """
-    password = first_password()
-    user = _existing_or_new_user(email, name, password)
-    return membership_create(user=user, hospital=hospital, roles=roles, name=name), password
+def first_password_in(text: str) -> str:
+    """Return the first password that somebody entered, as it was made; nothing for other texts."""
+    entered = text.strip().lower()
+    return entered if FIRST_PASSWORD.fullmatch(entered) else ""
 
 
 @audited
@@ -233,21 +227,6 @@ def _record(action: Action, membership: Membership, **states: dict) -> None:
         hospital_id=membership.hospital_id,
         **states,
     )
-
-
-def _existing_or_new_user(email: str, name: str, password: str) -> User:
-    existing = user_by_email(email)
-    if existing is not None:
-        # As slow as making an account, so that the time doesn't tell that there is one.
-        make_password(password)
-        return existing
-    try:
-        return user_create(email=email, name=name, password=password, must_change_password=True)
-    except (IntegrityError, ValidationError):
-        made_meanwhile = user_by_email(email)
-        if made_meanwhile is None:
-            raise
-        return made_meanwhile
 
 
 def _in_order(roles: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Read a hospital's people and its invitations, searched and filtered as its admin asks."""
 
+import hashlib
 from dataclasses import dataclass
 
 from django.db.models import Q
@@ -92,8 +93,16 @@ def invitations_waiting(hospital: Hospital) -> int:
     return Invitation.objects.filter(hospital=hospital, state=InvitationState.PENDING).count()
 
 
+def hash_of(token: str) -> str:
+    """Return what is kept of a token or first password.
+
+    Plain SHA-256 is enough: they are 256 and 79 random bits, and good for days.
+    """
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
 def invitation_by_token_hash(token_hash: str) -> Invitation | None:
-    """Return the invitation whose latest link holds the token, with its hospital."""
+    """Return the invitation whose latest link or first password it is, with its hospital."""
     invitation = Invitation.objects.filter(token_hash=token_hash).first()
     if invitation is not None:
         invitation.hospital = Hospital.objects.get(pk=invitation.hospital_id)

@@ -1,6 +1,5 @@
 """Invite people, and take them in."""
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,15 +14,18 @@ from accounts.audit.actions import Action
 from accounts.audit.actors import current_actor, person
 from accounts.audit.services import audit_record, audited
 from accounts.models import Hospital, Invitation, Membership, User
-from accounts.people.selectors import invitation_pending, member_by_email
+from accounts.people.selectors import hash_of, invitation_pending, member_by_email
 from accounts.permissions import Role
-from accounts.services import membership_create
+from accounts.services import first_password, membership_create
 
 INVITATION = "invitation"
 
 ALREADY_MEMBER = "This address belongs to somebody who works here already."
 DEACTIVATED = "This address belongs to somebody who is deactivated here. Activate them again."
-ALREADY_INVITED = "This address is invited already. Send the invitation again, or withdraw it."
+ALREADY_INVITED = (
+    "This address is invited already. Look among the invitations: they can be sent again, or "
+    "withdrawn."
+)
 NOT_PENDING = "This invitation was accepted or withdrawn meanwhile."
 NO_LONGER_VALID = "This invitation can't be accepted any more."
 HAS_ACCOUNT = "This address has an account already. Sign in with it to accept."
@@ -33,28 +35,29 @@ FOR_OPERATOR = "Platform operators belong to no hospital, so they can't accept i
 
 @dataclass(frozen=True)
 class Issued:
-    """An invitation and the token of its link, which is known only now."""
+    """An invitation and its token, which is known only now: a link's, or a first password."""
 
     invitation: Invitation
     token: str
 
 
-def hash_of(token: str) -> str:
-    """Return what is kept of a token. Plain SHA-256 is enough: a token is 256 random bits."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
 @audited
 def invitation_create(
-    *, hospital: Hospital, email: str, name: str, roles: list[str], by: User
+    *,
+    hospital: Hospital,
+    email: str,
+    name: str,
+    roles: list[str],
+    by: User,
+    by_hand: bool = False,
 ) -> Issued:
     """Offer an address a place. An expired invitation of the same address is made anew.
 
-    Never looks whether the address has an account. Raises ValidationError when it belongs to a
-    member or is invited already.
+    `by_hand` makes a first password to hand over, instead of a link to mail. Never looks whether
+    the address has an account: whoever it belongs to accepts, and is a member from then on. Raises
+    ValidationError when it belongs to a member or is invited already.
     """
     _require_no_place(hospital, email)
-    token = _new_token()
     earlier = invitation_pending(hospital, email)
     if earlier is not None and not earlier.is_expired:
         raise ValidationError(ALREADY_INVITED)
@@ -62,21 +65,23 @@ def invitation_create(
     invitation.name = name
     invitation.roles = [role for role in Role if role in roles]
     invitation.invited_by = by
+    invitation.by_hand = by_hand
     invitation.created_at = timezone.now()
-    _renew(invitation, token)
+    token = _renew(invitation)
     _record(Action.INVITE, invitation, after=_offer(invitation))
     return Issued(invitation, token)
 
 
 @audited
-def invitation_send_again(*, invitation: Invitation) -> Issued:
-    """Give a PENDING invitation a new link and a new term; the link before it is void.
+def invitation_send_again(*, invitation: Invitation, by_hand: bool = False) -> Issued:
+    """Give a PENDING invitation a new link or first password, and a new term; the old is void.
 
     Raises ValidationError when it was accepted or withdrawn meanwhile.
     """
     invitation = _pending_again(invitation)
-    before, token = _offer(invitation), _new_token()
-    _renew(invitation, token)
+    before = _offer(invitation)
+    invitation.by_hand = by_hand
+    token = _renew(invitation)
     _record(Action.INVITE, invitation, before=before, after=_offer(invitation))
     return Issued(invitation, token)
 
@@ -93,7 +98,7 @@ def invitation_withdraw(*, invitation: Invitation) -> Invitation:
 
 @audited
 def invitation_accept(*, invitation: Invitation, user: User) -> Membership:
-    """Take up a PENDING invitation as the person it was mailed to.
+    """Take up a PENDING invitation as the person behind its address.
 
     Raises ValidationError when it is over, the person is somebody else or an operator, or they
     have a place in the hospital already.
@@ -149,10 +154,6 @@ def _require_no_place(hospital: Hospital, email: str) -> None:
         raise ValidationError(ALREADY_MEMBER if member.is_active else DEACTIVATED)
 
 
-def _new_token() -> str:
-    return secrets.token_urlsafe(32)
-
-
 def _pending_again(invitation: Invitation) -> Invitation:
     found = Invitation.objects.pending().filter(pk=invitation.pk).first()
     if found is None:
@@ -160,7 +161,9 @@ def _pending_again(invitation: Invitation) -> Invitation:
     return found
 
 
-def _renew(invitation: Invitation, token: str) -> None:
+def _renew(invitation: Invitation) -> str:
+    """Save an invitation with a new token and term, and return the token."""
+    token = first_password() if invitation.by_hand else secrets.token_urlsafe(32)
     invitation.token_hash = hash_of(token)
     invitation.expires_at = timezone.now() + timedelta(days=settings.INVITATION_DAYS)
     invitation.mailed_at = None
@@ -169,6 +172,7 @@ def _renew(invitation: Invitation, token: str) -> None:
         invitation.save()
     except IntegrityError as error:
         raise ValidationError(ALREADY_INVITED) from error
+    return token
 
 
 def _offer(invitation: Invitation) -> dict:

@@ -24,7 +24,7 @@ def run(capsys, *words: str) -> str:
 def test_hospital_is_made_with_an_admin_who_can_sign_in(capsys, client):
     words = ["hospital_create", "Lake Clinic", "--admin-email", "Ada@lake.example"]
     out = run(capsys, *words, "--admin-name", "Ada Lake")
-    password = re.search(r"already: (\S+)", out)[1]
+    password = re.search(r"First password: (\S+)", out)[1]
     answer = client.post("/accounts/sign-in/", {"email": "ada@lake.example", "password": password})
     assert answer.status_code == 302
     [membership] = memberships_of(User.objects.get(email="ada@lake.example"))

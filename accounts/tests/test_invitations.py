@@ -95,9 +95,10 @@ def test_invited_person_joins_with_a_name_and_password_of_their_own(
 def test_person_with_an_account_signs_in_and_accepts(two_hospitals, client_of, client):
     there = two_hospitals.b.grader
     link = invite(client_of(two_hospitals.a.admin), there.email)
-    page = client.get(link, follow=True)
-    assert "has an account already" in page.text
-    assert accept_as_new(client).status_code == 200
+    assert "Sign in to accept" in client.get(link, follow=True).text
+    refused = accept_as_new(client)
+    assert refused.status_code == 422
+    assert "has an account already" in refused.text
     assert User.objects.filter(email=there.email).count() == 1
 
     fields = {"email": there.email, "password": PASSWORD, "next": OPENED}

@@ -23,4 +23,4 @@ class Command(ActingCommand):
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
         self.stdout.write(f"{hospital.name} is made. {admin_name} signs in with {admin_email}.")
-        self.stdout.write(f"First password, unless they have an account already: {password}")
+        self.stdout.write(f"First password: {password}")

@@ -13,11 +13,9 @@ from accounts.access import public
 from accounts.models import Invitation, InvitationState, User
 from accounts.open_sessions import SESSION_HOSPITAL
 from accounts.pages import form_page, posted, require_form
-from accounts.people.doors import SESSION_INVITATION, opened_invitation
+from accounts.people.doors import SESSION_INVITATION, open_by_link, opened_invitation
 from accounts.people.forms import InvitationAcceptForm
-from accounts.people.selectors import invitation_by_token_hash
-from accounts.people.services import hash_of, invitation_accept, invitation_accept_as_new
-from accounts.selectors import user_by_email
+from accounts.people.services import invitation_accept, invitation_accept_as_new
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 
@@ -30,11 +28,9 @@ def invitation_link(request: HttpRequest, token: str) -> HttpResponse:
 
     Opening a link uses nothing up: programs that check mail for harmful links open them too.
     """
-    invitation = invitation_by_token_hash(hash_of(token))
-    if invitation is None:
-        return render(request, "accounts/invitation_over.html", status=400)
-    request.session[SESSION_INVITATION] = invitation.token_hash
-    return redirect("accounts:invitation")
+    if open_by_link(request, token):
+        return redirect("accounts:invitation")
+    return render(request, "accounts/invitation_over.html", status=400)
 
 
 @public
@@ -42,14 +38,16 @@ def invitation_link(request: HttpRequest, token: str) -> HttpResponse:
 @sensitive_post_parameters()
 @never_cache
 def invitation_detail(request: HttpRequest) -> HttpResponse:
-    """Show the invitation that was opened, and take the answer of whom it is for."""
+    """Show the invitation that was opened, and take the answer of whom it is for.
+
+    Whoever isn't signed in sees the same whether or not the address has an account: an admin who
+    hands an invitation over could open it, too.
+    """
     invitation = opened_invitation(request)
     if invitation is None or _reason_it_is_over(invitation):
         return _over(request, invitation)
     if request.user.is_authenticated:
         return _as_somebody(request, invitation)
-    if user_by_email(invitation.email) is not None:
-        return _page(request, "accounts/invitation_sign_in.html", invitation)
     return _as_new(request, invitation)
 
 

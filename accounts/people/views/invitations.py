@@ -69,11 +69,14 @@ def invitation_new(request: HttpRequest) -> HttpResponse:
 @member(Capability.MANAGE_PEOPLE)
 @require_POST
 def invitation_resend(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    invitation = access_invitation(request, pk)
     try:
-        issued = invitation_send_again(invitation=access_invitation(request, pk))
+        issued = invitation_send_again(invitation=invitation, by_hand=invitation.by_hand)
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
         return redirect("accounts:invitation-list")
+    if invitation.by_hand:
+        return first_password_page(request, issued)
     return _sent_page(request, issued)
 
 
@@ -111,6 +114,17 @@ def mail_and_links(request: HttpRequest, issued: list[Issued]) -> dict:
 
 def link_of(request: HttpRequest, token: str) -> str:
     return request.build_absolute_uri(reverse("accounts:invitation-link", args=[token]))
+
+
+def first_password_page(request: HttpRequest, issued: Issued) -> HttpResponse:
+    """Show a first password, and the link for whoever is signed in: now and never again."""
+    context = {
+        **INVITATIONS,
+        "invitation": issued.invitation,
+        "password": issued.token,
+        "link": link_of(request, issued.token),
+    }
+    return render(request, "accounts/member_created.html", context)
 
 
 def _sent_page(request: HttpRequest, issued: Issued) -> HttpResponse:

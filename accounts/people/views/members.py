@@ -13,10 +13,11 @@ from accounts.models import Membership, User
 from accounts.pages import form_page, posted, require_form
 from accounts.people.forms import AdminTransferForm, MemberFilterForm
 from accounts.people.selectors import invitations_waiting, members_found
+from accounts.people.services import invitation_create
+from accounts.people.views.invitations import first_password_page
 from accounts.permissions import Capability
 from accounts.services import (
     admin_transfer,
-    member_add,
     membership_activate,
     membership_deactivate,
     membership_update,
@@ -49,19 +50,23 @@ def member_list(request: HttpRequest) -> HttpResponse:
 @member(Capability.MANAGE_PEOPLE)
 @require_form
 def member_create(request: HttpRequest) -> HttpResponse:
-    """Add somebody, and show their first password: now and never again."""
+    """Add somebody by a first password. They are a member once they have come in with it.
+
+    What the page says is the same whether or not they have an account.
+    """
     form = MemberCreateForm(posted(request))
     if form.is_valid():
         try:
-            added, password = member_add(
-                hospital=access_membership(request).hospital, **form.cleaned_data
+            issued = invitation_create(
+                hospital=access_membership(request).hospital,
+                by=request.user,
+                by_hand=True,
+                **form.cleaned_data,
             )
         except ValidationError as error:
             form.add_error(None, error.messages)
         else:
-            email = form.cleaned_data["email"]
-            context = {**PEOPLE, "added": added, "email": email, "password": password}
-            return render(request, "accounts/member_created.html", context)
+            return first_password_page(request, issued)
     return form_page(request, "accounts/member_create.html", form, **PEOPLE)
 
 

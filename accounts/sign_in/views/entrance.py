@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 from accounts.access import public, signed_in
 from accounts.models import User
 from accounts.pages import form_page, posted, require_form
+from accounts.people.doors import open_by_first_password
 from accounts.services import user_set_password
 from accounts.sign_in.destinations import destination, safe_next
 from accounts.sign_in.doors import paused_without_redis
@@ -38,11 +39,16 @@ WRONG_CREDENTIALS = (
 @sensitive_post_parameters("password")
 @never_cache
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """Let a person in who knows their password, and lead them to where they were going."""
+    """Let a person in who knows their password, and lead them to where they were going.
+
+    A first password that an admin handed over opens the invitation that it was made for.
+    """
     if request.user.is_authenticated:
         return redirect(destination(request))
     form = SignInForm(posted(request))
     if form.is_valid():
+        if open_by_first_password(request, **form.cleaned_data):
+            return redirect("accounts:invitation")
         try:
             user = _authenticated(request, form.cleaned_data)
         except TooOften as fault:
