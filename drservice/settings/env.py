@@ -78,7 +78,12 @@ VARIABLES = {
         Variable("MASTER_KEY_FILE", Path, None, "a file that holds what MASTER_KEY would"),
         Variable("ALLOWED_HOSTS", to_list, [], "host names the service answers to, with commas"),
         Variable("CSRF_TRUSTED_ORIGINS", to_list, [], "https origins behind a proxy, with commas"),
-        Variable("TRUSTED_PROXIES", to_count, 0, "proxies in front that add to X-Forwarded-For"),
+        Variable(
+            "TRUSTED_PROXIES",
+            to_count,
+            None,
+            "proxies in front that add to X-Forwarded-For; unset: none, and no production",
+        ),
         Variable("MONGODB_URI", to_mongodb_uri, "", "replica set; unset: an embedded mongod"),
         Variable("MONGODB_DATABASE", str, "drservice", "database name"),
         Variable("REDIS_URL", to_redis_url, "", "broker and events; unset: an embedded redis"),

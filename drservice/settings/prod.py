@@ -9,10 +9,17 @@ from drservice.settings.master_keys import MAKE_ONE
 
 MIN_SECRET_KEY_CHARACTERS = 50
 MIN_DISTINCT_CHARACTERS = 10
+NOT_CHOSEN = ("", [], None)
+COUNT_THE_PROXIES = (
+    "Set it to how many proxies between people and this service add to X-Forwarded-For (a load "
+    "balancer, an ingress, nginx, Caddy): 1, 2 for one behind another, 0 for none. With too low a "
+    "number everybody seems to come from one address, and one who guesses passwords shuts "
+    "everybody out. docs/settings.md says how to see that the number is right."
+)
 
 
 def _require(name: str, cure: str) -> None:
-    if not env.read(name):
+    if env.read(name) in NOT_CHOSEN:
         raise ImproperlyConfigured(f"{name} is not set. {cure}")
 
 
@@ -27,6 +34,7 @@ def _is_weak(key: str) -> bool:
 _require("MONGODB_URI", "Set it to the replica set's address; production has no embedded mongod.")
 _require("REDIS_URL", "Set it to the Redis server's address; production has no embedded redis.")
 _require("ALLOWED_HOSTS", "Set it to the host names of the service, separated by commas.")
+_require("TRUSTED_PROXIES", COUNT_THE_PROXIES)
 _require("SECRET_KEY", "Set it to 50 random characters or more, and keep it out of the repository.")
 if _is_weak(SECRET_KEY):
     raise ImproperlyConfigured(

@@ -16,6 +16,7 @@ GOOD = {
     "ALLOWED_HOSTS": "screening.example",
     "MONGODB_URI": "mongodb://127.0.0.1:1/",
     "REDIS_URL": "redis://127.0.0.1:1/0",
+    "TRUSTED_PROXIES": "1",
 }
 LOAD = [sys.executable, "-c", "from django.conf import settings; settings.SECRET_KEY"]
 DEPLOY_CHECK = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
@@ -48,6 +49,8 @@ def start(command: list[str], **changed: str) -> subprocess.CompletedProcess:
         ({"ALLOWED_HOSTS": "a.example,*"}, "ALLOWED_HOSTS is *"),
         ({"MONGODB_URI": ""}, "MONGODB_URI is not set"),
         ({"REDIS_URL": ""}, "REDIS_URL is not set"),
+        ({"TRUSTED_PROXIES": ""}, "TRUSTED_PROXIES is not set. Set it to how many proxies"),
+        ({"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES has a value that can't be used"),
         ({"UPLOAD_MAX_MB": "many"}, "UPLOAD_MAX_MB has a value that can't be used"),
     ],
 )
@@ -67,6 +70,19 @@ def test_master_keys_may_stand_in_a_file(tmp_path):
     command = [sys.executable, "-c", print_keys]
     done = start(command, MASTER_KEY="", MASTER_KEY_FILE=str(tmp_path / "key"))
     assert done.stdout.split() == keys, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "chosen", "trusted"), [("prod", "0", "0"), ("prod", "2", "2"), ("dev", "", "0")]
+)
+def test_no_proxy_is_a_choice_that_production_wants_to_hear(tmp_path, settings, chosen, trusted):
+    done = start(
+        [sys.executable, "-c", "from django.conf import settings; print(settings.TRUSTED_PROXIES)"],
+        DJANGO_SETTINGS_MODULE=f"drservice.settings.{settings}",
+        TRUSTED_PROXIES=chosen,
+        VAR_DIR=str(tmp_path),
+    )
+    assert done.stdout.strip() == trusted, done.stderr
 
 
 def test_development_makes_a_master_key_of_its_own_and_keeps_it(tmp_path):
