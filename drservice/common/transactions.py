@@ -41,7 +41,7 @@ def in_one_transaction(act: Callable[[], Result]) -> Result:
             with atomic():
                 return act()
         except (DatabaseError, PyMongoError) as error:
-            _forget_session()
+            _forget_transaction()
             if tries_left == 0 or not may_try_again(error):
                 raise
         time.sleep(secrets.randbelow(20 * (TRIES - tries_left)) / 1000)
@@ -54,8 +54,10 @@ def may_try_again(error: Exception) -> bool:
     return isinstance(cause, PyMongoError) and cause.has_error_label("TransientTransactionError")
 
 
-def _forget_session() -> None:
-    # The backend leaves the session of a commit that failed; the next transaction would use it.
+def _forget_transaction() -> None:
+    # The backend leaves the session of a commit that failed, and what was to follow on it; the
+    # next transaction would take both for its own.
+    connection.run_on_commit = []
     if connection.session is not None:
         connection.session.end_session()
         connection.session = None
