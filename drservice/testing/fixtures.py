@@ -14,6 +14,7 @@ from pymongo import WriteConcern
 from pymongo.errors import OperationFailure
 
 from accounts.audit import store
+from accounts.audit.open_keys import forget_open_keys
 from accounts.keys.key_ring import forget_keys
 from accounts.limits import middleware
 from accounts.models import Hospital, User
@@ -134,6 +135,7 @@ def quick_clearing() -> Iterator[None]:
 def _clear_database(test_case: TransactionTestCase) -> None:
     # The keys go with everything else; one that lingered would seal what nobody can open.
     forget_keys()
+    forget_open_keys()
     quickly = WriteConcern(w=1, j=False)
     for name in connection.database.list_collection_names():
         if name in KEPT_COLLECTIONS or name.startswith("system."):
