@@ -19,7 +19,7 @@ COPY --chown=drservice:drservice . .
 USER drservice
 EXPOSE 8000
 # Behind a proxy that speaks HTTPS and sets X-Forwarded-For and X-Forwarded-Proto. No list of
-# requests: an address may hold a name that somebody searched for.
+# requests: it would say, outside of the audit trail, who looked at whose record.
 CMD ["sh", "-c", "python manage.py migrate --noinput && python manage.py collectstatic --noinput && exec uvicorn drservice.asgi:application --host 0.0.0.0 --port 8000 --no-proxy-headers --no-server-header --no-access-log --timeout-graceful-shutdown 20"]
 
 FROM base AS worker

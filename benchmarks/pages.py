@@ -44,7 +44,7 @@ def _measure(options: argparse.Namespace) -> None:
         f"filled in {time.perf_counter() - started:.0f} s\n"
     )
     client = _signed_in(user)
-    for name, url in _pages(hospital).items():
+    for name, url in _pages(client, hospital).items():
         _time_page(client, name, url, options.rounds)
 
 
@@ -142,7 +142,7 @@ def _signed_in(user):
     return client
 
 
-def _pages(hospital) -> dict[str, str]:
+def _pages(client, hospital) -> dict[str, str]:
     from django.urls import reverse
 
     from accounts.scoping import hospital_scope
@@ -151,12 +151,13 @@ def _pages(hospital) -> dict[str, str]:
     with hospital_scope(hospital.pk):
         case = case_list(state="graded", start=0, count=1)[0]
         patient = patient_list(start=0, count=1)[0]
+    search = reverse("workspace:patient-list")
     return {
         "worklist": reverse("workspace:case-list"),
         "worklist, graded": reverse("workspace:case-list") + "?state=graded",
-        "patients": reverse("workspace:patient-list"),
-        "patients, search by name": reverse("workspace:patient-list") + "?q=patient+12",
-        "patients, search by number": reverse("workspace:patient-list") + f"?q={patient.mrn}",
+        "patients": search,
+        "patients, search by name": client.post(search, {"words": "patient 12"}).url,
+        "patients, search by number": client.post(search, {"words": patient.mrn}).url,
         "patient": reverse("workspace:patient-detail", args=[patient.pk]),
         "case": reverse("workspace:case-detail", args=[case.pk]),
         "case, status": reverse("workspace:case-status", args=[case.pk]),

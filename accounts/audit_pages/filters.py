@@ -18,7 +18,10 @@ NO_RECORD = "A record is named by the 24 letters and digits in the address of it
 
 
 class AuditFilterForm(forms.Form):
-    """All fields may stay empty; an empty form matches every event."""
+    """What the address of the trail narrows it to: ids, kinds and days, never what was typed.
+
+    All fields may stay empty; an empty form matches every event.
+    """
 
     person = forms.ChoiceField(required=False)
     action = forms.ChoiceField(
@@ -47,14 +50,10 @@ class AuditFilterForm(forms.Form):
             field.widget.attrs["class"] = kind
 
     def clean_record(self) -> str:
-        """Find the id in whatever was pasted: an address, or the id alone."""
-        text = self.cleaned_data["record"].strip().lower()
-        if not text:
-            return ""
-        found = RECORD_ID.search(text)
-        if found is None:
+        record = self.cleaned_data["record"]
+        if record and not RECORD_ID.fullmatch(record):
             raise ValidationError(NO_RECORD)
-        return found.group()
+        return record
 
     def where(self) -> dict:
         """Return the filter as MongoDB understands it; nothing matches a form with a mistake."""
@@ -69,8 +68,20 @@ class AuditFilterForm(forms.Form):
         }
 
     def in_words(self) -> dict:
-        """Return what is asked for, as the export's own event keeps it."""
+        """Return what is asked for, as addresses and the export's own event keep it."""
         return {name: value for name, value in self.cleaned_data.items() if value}
+
+
+class AuditSearchForm(AuditFilterForm):
+    """What an auditor fills in: a record may be named by whatever was pasted."""
+
+    def clean_record(self) -> str:
+        """Find the id in an address, or the id alone."""
+        text = self.cleaned_data["record"].strip().lower()
+        found = RECORD_ID.search(text)
+        if text and found is None:
+            raise ValidationError(NO_RECORD)
+        return found.group() if found else ""
 
 
 def _person(value: str) -> dict:

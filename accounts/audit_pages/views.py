@@ -1,7 +1,7 @@
 """Pages for auditors: the events of their hospital's chain, as a table, and its head."""
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -11,9 +11,12 @@ from accounts.audit.actions import Action
 from accounts.audit.selectors import events_told
 from accounts.audit.services import audit_record, audit_view
 from accounts.audit.verification import head_place
-from accounts.audit_pages.filters import AuditFilterForm
+from accounts.audit_pages.filters import AuditFilterForm, AuditSearchForm
 from accounts.audit_pages.table import event_rows
+from accounts.models import Hospital
+from accounts.pages import require_form
 from accounts.permissions import Capability
+from drservice.common.list_pages import address_of, query_of
 
 SECTION = "audit"
 PAGE_SIZE = 50
@@ -21,11 +24,17 @@ MAX_DIGITS = 15
 
 
 @member(Capability.READ_AUDIT)
-@require_safe
+@require_form
 def audit_list(request: HttpRequest) -> HttpResponse:
-    """Show what was seen, done and refused at the hospital, newest first."""
+    """Show what was seen, done and refused at the hospital, newest first.
+
+    The form is sent in a body, for somebody might type a name into it. What it asks for goes on in
+    the address, as ids.
+    """
     hospital = access_membership(request).hospital
-    form = AuditFilterForm(request.GET, hospital=hospital)
+    form = _form(request, hospital)
+    if request.method == "POST" and form.is_valid():
+        return redirect(address_of(request.path, **form.in_words()))
     # Who reads the trail sees patients: that is kept too, once while they go from page to page.
     audit_view(subject_kind="audit", subject_id="trail", again=True)
     below = _number(request.GET.get("below", ""))
@@ -35,9 +44,9 @@ def audit_list(request: HttpRequest) -> HttpResponse:
         "form": form,
         "filtered": form.is_valid() and bool(form.in_words()),
         "events": events_told(found[:PAGE_SIZE], hospital_id=hospital.pk),
-        "older": _query_of(request, found[PAGE_SIZE - 1].seq) if len(found) > PAGE_SIZE else "",
+        "older": _query_of(form, found[PAGE_SIZE - 1].seq) if len(found) > PAGE_SIZE else "",
         "is_first": below is None,
-        "query": _query_of(request),
+        "query": _query_of(form),
         "head": head_place(hospital.pk),
     }
     return render(request, "accounts/audit_list.html", context, status=_status(form))
@@ -83,13 +92,15 @@ def _status(form: AuditFilterForm) -> int:
     return 200 if form.is_valid() else 400
 
 
-def _query_of(request: HttpRequest, below: int | None = None) -> str:
+def _form(request: HttpRequest, hospital: Hospital) -> AuditFilterForm:
+    if request.method == "POST":
+        return AuditSearchForm(request.POST, hospital=hospital)
+    return AuditFilterForm(request.GET, hospital=hospital)
+
+
+def _query_of(form: AuditFilterForm, below: int | None = None) -> str:
     """Return the query of another page of the same filter."""
-    asked = request.GET.copy()
-    asked.pop("below", None)
-    if below is not None:
-        asked["below"] = str(below)
-    return asked.urlencode()
+    return query_of(**form.in_words(), below=below) if form.is_valid() else ""
 
 
 def _number(text: str) -> int | None:

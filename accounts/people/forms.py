@@ -12,13 +12,14 @@ from accounts.people.selectors import MemberFilter
 from accounts.permissions import ROLE_MEANINGS, Role
 
 MAX_PASSWORD_CHARACTERS = 256
-MAX_SEARCH_CHARACTERS = 80
 
 
 class MemberFilterForm(forms.Form):
-    """What the list of people is narrowed to. What can't be understood asks for nothing."""
+    """What the list of people is narrowed to. What can't be understood asks for nothing.
 
-    q = forms.CharField(required=False, max_length=MAX_SEARCH_CHARACTERS)
+    The choices stand in the list's address; the words that people are searched by never do.
+    """
+
     role = forms.ChoiceField(required=False, choices=[("", "Any role"), *Role.choices])
     state = forms.ChoiceField(
         required=False,
@@ -31,11 +32,14 @@ class MemberFilterForm(forms.Form):
         choices=[("", "With or without 2nd factor"), ("with", "With"), ("without", "Without")],
     )
 
-    def wanted(self) -> MemberFilter:
+    def chosen(self) -> dict[str, str]:
         self.is_valid()
-        chosen = self.cleaned_data
+        return {name: value for name, value in self.cleaned_data.items() if value}
+
+    def wanted(self, words: str) -> MemberFilter:
+        chosen = self.chosen()
         return MemberFilter(
-            search=chosen.get("q", ""),
+            search=words,
             role=chosen.get("role", ""),
             state=chosen.get("state", ""),
             factor=chosen.get("mfa", ""),

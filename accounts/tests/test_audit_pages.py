@@ -94,7 +94,6 @@ def test_filters_find_what_they_say(auditor, hospital, two_hospitals):
         f"person={staff}&action=submit": [by_staff],
         "action=submit": [by_staff],
         f"record={case}": [of_case, by_staff],
-        f"record=http://testserver/cases/{case}/": [of_case, by_staff],
         f"record={patient}": [of_patient, by_staff],
         f"record={case}&action=submit": [by_staff],
         "since=2020-05-31&until=2020-05-31": [old],
@@ -103,6 +102,8 @@ def test_filters_find_what_they_say(auditor, hospital, two_hospitals):
     }
     for query, events in found.items():
         assert numbers(auditor.get(f"{TRAIL}?{query}")) == [one.seq for one in events], query
+    filled = {"record": f"http://testserver/cases/{case}/", "action": "submit"}
+    assert numbers(auditor.post(TRAIL, filled, follow=True)) == [by_staff.seq]
     assert by_staff.seq in numbers(auditor.get(f"{TRAIL}?since={dt.date.today()}"))  # noqa: DTZ011
 
 
@@ -115,6 +116,18 @@ def test_filter_that_makes_no_sense_is_refused_and_shows_nothing(auditor, hospit
         answer = auditor.get(f"{address}?{query}")
         assert answer.status_code == 400
         assert "can't be used" in answer.text
+
+
+def test_what_is_typed_into_the_filter_goes_on_as_ids_or_not_at_all(auditor, hospital):
+    case = ObjectId()
+    filled = {"record": f" http://testserver/Cases/{str(case).upper()}/ ", "until": "2026-05-31"}
+    assert auditor.post(TRAIL, filled).url == f"{TRAIL}?record={case}&until=2026-05-31"
+    assert auditor.post(TRAIL, {}).url == TRAIL
+    record(hospital)
+    refused = auditor.post(TRAIL, {"record": "Ada Quillfeather"})
+    assert refused.status_code == 400
+    assert "Patient or case: A record is named" in refused.text
+    assert refused.context["events"] == []
 
 
 def test_pages_go_back_event_by_event_without_a_gap(auditor, hospital):

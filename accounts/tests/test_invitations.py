@@ -20,7 +20,7 @@ from accounts.selectors import memberships_of
 from accounts.services import membership_create, membership_deactivate
 from accounts.tests.factories import PASSWORD, make_hospital, make_invitation, make_user, token_of
 from accounts.tests.test_people import at_once
-from drservice.testing.pages import body_without_token
+from drservice.testing.pages import body_without_token, searched
 
 LIST = "/accounts/people/invitations/"
 NEW = f"{LIST}new/"
@@ -352,8 +352,8 @@ def test_list_is_searched_and_paged(two_hospitals, client_of):
     assert "Person 00" not in first
     assert "Person 00" in second
     assert "27 pending" in first
-    found = admin.get(f"{LIST}?q=person+07").text
+    found = searched(admin, LIST, "person 07").text
     assert "Person 07" in found
     assert "Person 08" not in found
-    assert "None found" in admin.get(f"{LIST}?q=Elsewhere").text
+    assert "None found" in searched(admin, LIST, "Elsewhere").text
     assert "None yet" in admin.get(f"{LIST}?state=withdrawn").text

@@ -29,7 +29,7 @@ from accounts.services import (
     membership_update,
 )
 from accounts.tests.factories import PASSWORD, make_hospital, make_member, make_user
-from drservice.testing.pages import body_without_token
+from drservice.testing.pages import body_without_token, searched
 
 PEOPLE = "/accounts/people/"
 SIGN_IN = "/accounts/sign-in/"
@@ -273,8 +273,8 @@ def test_colleague_is_signed_out_everywhere(two_hospitals, client_of):
     assert client_of(User.objects.get(pk=staff.pk)).get("/cases/").status_code == 200
 
 
-def found(admin, **wanted) -> list[str]:
-    page = admin.get(PEOPLE, wanted)
+def found(admin, words: str = "", **wanted) -> list[str]:
+    page = searched(admin, PEOPLE, words, **wanted) if words else admin.get(PEOPLE, wanted)
     assert page.status_code == 200
     return [member.name for member in page.context["page"].rows]
 
@@ -289,14 +289,16 @@ def test_people_are_found_by_name_role_access_and_second_factor(two_hospitals, c
     assert found(admin, mfa="with") == []
     Membership.objects.filter(hospital=hospital).update(last_seen_at=timezone.now())
     assert len(found(admin)) == 6
-    assert found(admin, q="STAFF of") == ["Staff of Hospital A"]
-    assert found(admin, q=two_hospitals.a.grader.email) == ["Grader of Hospital A"]
+    assert found(admin, "STAFF of") == ["Staff of Hospital A"]
+    assert found(admin, two_hospitals.a.grader.email) == ["Grader of Hospital A"]
     assert found(admin, role="grader") == ["Grader of Hospital A", "Gone Grader"]
+    assert found(admin, "gone", role="grader") == ["Gone Grader"]
+    assert found(admin, "gone", role="grader", state="active") == []
     assert found(admin, role="grader", state="active") == ["Grader of Hospital A"]
     assert found(admin, state="deactivated") == ["Gone Grader"]
     assert found(admin, mfa="with") == ["Auditor of Hospital A"]
     assert len(found(admin, mfa="without")) == 5
-    assert found(admin, q="Hospital B") == []
+    assert found(admin, "Hospital B") == []
     assert len(found(admin, role="nonsense", state="{}", mfa="x", page="-3")) == 6
 
 

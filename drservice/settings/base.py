@@ -258,8 +258,8 @@ LOGGING = {
     "loggers": {
         # Says less about failed sign-ins than our own events do.
         "axes": {"level": "ERROR"},
-        # The server's own words, in the same form; its list of requests would hold what people
-        # searched for, and is switched off where it is started.
+        # The server's own words, in the same form; its list of requests would say, outside
+        # of the audit trail, who looked at whose record, and is switched off where it is started.
         "uvicorn": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         **{
             name: {"level": env.read("LOG_LEVEL")}

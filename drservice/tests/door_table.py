@@ -44,10 +44,10 @@ accounts:session-list       GET       signed-in       -
 accounts:session-close      POST      signed-in       ~session
 accounts:session-close-others  POST   signed-in       -
 accounts:hospital-switch    POST      signed-in       hospital
-accounts:audit-list         GET       read_audit      -
+accounts:audit-list         GET,POST  read_audit      -
 accounts:audit-export       GET       read_audit      -
 accounts:audit-head         GET       read_audit      -
-accounts:member-list        GET       manage_people   -
+accounts:member-list        GET,POST  manage_people   -
 accounts:usage-detail       GET       manage_people   -
 accounts:member-create      GET,POST  manage_people   -
 accounts:member-update      GET,POST  manage_people   membership
@@ -55,7 +55,7 @@ accounts:member-deactivate  POST      manage_people   membership
 accounts:member-activate    POST      manage_people   membership
 accounts:member-sign-out    POST      manage_people   membership
 accounts:member-transfer    GET,POST  manage_people   membership
-accounts:invitation-list    GET       manage_people   -
+accounts:invitation-list    GET,POST  manage_people   -
 accounts:invitation-new     GET,POST  manage_people   -
 accounts:invitation-resend  POST      manage_people   invitation
 accounts:invitation-withdraw  POST    manage_people   invitation
@@ -86,12 +86,12 @@ account_reset_password_done  GET      public          -
 account_reset_password_from_key  GET,POST  public     reset
 account_reset_password_from_key_done  GET  public     -
 workspace:home              GET       signed-in       -
-workspace:patient-list      GET       see_records     -
+workspace:patient-list      GET,POST  see_records     -
 workspace:patient-create    GET,POST  edit_patients   -
 workspace:patient-detail    GET       see_records     patient
 workspace:patient-update    GET,POST  edit_patients   patient
 workspace:duplicate-list    GET       merge_patients  -
-workspace:patient-duplicates GET      merge_patients  patient
+workspace:patient-duplicates GET,POST merge_patients  patient
 workspace:patient-merge     GET,POST  merge_patients  pair
 workspace:patient-tell-apart POST     merge_patients  pair
 workspace:patient-unmerge   GET,POST  merge_patients  patient

@@ -23,7 +23,7 @@ from accounts.models import Hospital, Membership, User
 from accounts.permissions import ROLE_CAPABILITIES
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import PASSWORD, make_member, make_user
-from drservice.testing.pages import body_without_token
+from drservice.testing.pages import body_without_token, searched
 from drservice.tests.doors import (
     ROWS,
     Knocker,
@@ -349,6 +349,7 @@ def test_fields_that_a_form_does_not_have_change_nothing(two_hospitals, client_o
     assert User.objects.filter(is_operator=True).count() == 1
 
 
+SEARCHED_LISTS = ("workspace:patient-list", "accounts:member-list", "accounts:invitation-list")
 PLANTED = "<b id=planted>'\"{{ 7|add:42 }}"
 ESCAPED = "&lt;b id=planted&gt;&#x27;&quot;{{ 7|add:42 }}"
 
@@ -374,7 +375,7 @@ def test_what_people_enter_is_shown_as_text_everywhere(people, insider, hospital
 
     shown_on = []
     for row in reading_rows():
-        page = client.get(address_of(row, objects_of_a[row.what]), {"q": "id=planted"})
+        page = client.get(address_of(row, objects_of_a[row.what]))
         if page.streaming or "text/html" not in page.get("Content-Type", ""):
             continue
         assert "<b id=planted>" not in page.text, row.name
@@ -383,6 +384,10 @@ def test_what_people_enter_is_shown_as_text_everywhere(people, insider, hospital
             shown_on.append(row.name)
     assert {"workspace:patient-list", "workspace:patient-detail", "workspace:case-list",
             "workspace:case-detail", "accounts:member-list"} <= set(shown_on)  # fmt: skip
+    for listing in SEARCHED_LISTS:
+        found = searched(client, reverse(listing), PLANTED)
+        assert ESCAPED in found.text, listing
+        assert "<b id=planted>" not in found.text, listing
 
 
 def test_password_fields_hide_the_entry_and_let_programs_fill_them(answers):
@@ -493,7 +498,7 @@ def test_log_of_a_visit_names_nobody(two_hospitals, client_of, caplog, monkeypat
         "case-image-add", "case-details", "case-submit", "case-cancel", "case-detail")}  # fmt: skip
     files = [upload("quillfeather_left.jpg"), upload("quillfeather.pdf", b"%PDF quillfeather")]
 
-    staff.get(reverse("workspace:patient-list"), {"q": "quillfeather"})
+    searched(staff, reverse("workspace:patient-list"), "quillfeather")
     staff.post(pages["case-image-add"], {"files": files})
     staff.post(pages["case-details"], {"notes": "secret words of quillfeather"})
     staff.post(pages["case-submit"], {"notes": "secret words"})
@@ -526,7 +531,7 @@ def test_redis_holds_no_name(two_hospitals, client_of):
         case = make_case(Patient.objects.get())
     staff.post(reverse("workspace:case-details", args=[case.pk]), {"notes": "secret words"})
     staff.post(reverse("workspace:case-submit", args=[case.pk]), {"notes": "secret words"})
-    staff.get(reverse("workspace:patient-list"), {"q": "quillfeather"})
+    searched(staff, reverse("workspace:patient-list"), "quillfeather")
     Client().post(reverse("accounts:sign-in"), {"email": MARKED["email"], "password": "wrong"})
     held = everything_in_redis().lower()
     assert str(case.pk) in held

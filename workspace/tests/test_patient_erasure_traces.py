@@ -30,6 +30,7 @@ from accounts.audit.selectors import events_told
 from accounts.audit.verification import chain_check
 from accounts.models import Hospital
 from accounts.scoping import hospital_scope
+from drservice.testing.pages import searched
 from workspace.case_parts import PatientCopy
 from workspace.models import Case, Erasure, Patient, PatientMerge, RetentionPolicy
 from workspace.services import case_claim, case_complete
@@ -168,7 +169,7 @@ def lived_through(client, hospital, photographs: list[bytes]) -> Patient:
     register(client, TWIN)
     with hospital_scope(hospital.pk):
         patient, twin = Patient.objects.order_by("created_at")
-    client.get(url("patient-list"), {"q": "Philomena"})
+    searched(client, url("patient-list"), "Philomena")
     client.get(url("case-detail", case.pk))
     client.get(url("image-original", case.pk, case.images[0].key))
     client.post(url("patient-update", patient.pk), {**PERSON, "sex": "O"})

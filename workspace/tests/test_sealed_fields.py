@@ -16,6 +16,7 @@ from accounts.keys.key_ring import HOSPITAL_KEYS, forget_keys
 from accounts.keys.sealing import UNREADABLE
 from accounts.scoping import ScopeError, every_hospital, hospital_scope
 from accounts.tests.factories import make_hospital
+from drservice.testing.pages import searched
 from workspace.case_parts import PatientCopy
 from workspace.models import Case, Patient
 from workspace.services import case_claim
@@ -82,7 +83,7 @@ def test_database_shows_no_name(two_hospitals, client_of):
     assert "Lindqvist" in text_of(client.get(url("case-detail", case.pk)))
     assert "Lindqvist" in text_of(client.get(url("case-list")))
     for search in ("lindq", "quokka-773", "wilhel lind"):
-        assert "Lindqvist" in text_of(client.get(url("patient-list"), {"q": search}))
+        assert "Lindqvist" in text_of(searched(client, url("patient-list"), search))
     with hospital_scope(hospital.pk):
         stored = Patient.objects.get()
         assert (stored.phone, stored.email) == (CORRECTED["phone"], CORRECTED["email"])
@@ -204,7 +205,7 @@ def test_destroyed_key_leaves_pages_that_say_so(two_hospitals, client_of):
         assert "Secret notes" not in text_of(answer)
     for page in (url("case-list"), url("patient-list"), url("patient-detail", patient.pk)):
         assert UNREADABLE in text_of(client.get(page))
-    assert "Nobody found" in text_of(client.get(url("patient-list"), {"q": "wilhelmina"}))
+    assert "Nobody found" in text_of(searched(client, url("patient-list"), "wilhelmina"))
     with hospital_scope(two_hospitals.b.hospital.pk):
         assert Patient.objects.get(pk=neighbour.pk).name == "Neighbour"
 

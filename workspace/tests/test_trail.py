@@ -209,23 +209,29 @@ def test_sweep_that_gives_a_case_up_leaves_an_event_of_the_service():
 
 
 @pytest.fixture
-def shown(two_hospitals):
+def nurse(two_hospitals, client_of):
+    return client_of(two_hospitals.a.staff)
+
+
+@pytest.fixture
+def shown(two_hospitals, nurse):
     """Pages that show a patient's record, with what the trail calls each."""
     case = make_case(make_patient(two_hospitals.a.hospital, name="Ada Test"), lateralities=())
     with hospital_scope(case.hospital_id):
         image = image_add(case=case, file=upload(), by="A nurse").image
+    search = reverse("workspace:patient-list")
     return {
         "patient": reverse("workspace:patient-detail", args=[case.patient_id]),
         "case": reverse("workspace:case-detail", args=[case.pk]),
-        "patients": reverse("workspace:patient-list") + "?q=ada",
+        "patients": nurse.post(search, {"words": "ada"}).url,
         "photograph": reverse("workspace:image-original", args=[case.pk, image.key]),
     }
 
 
 def test_pages_that_show_a_record_are_kept_and_show_nothing_without(
-    two_hospitals, shown, client_of, audit_refused
+    two_hospitals, shown, nurse, audit_refused
 ):
-    client, hospital = client_of(two_hospitals.a.staff), two_hospitals.a.hospital
+    client, hospital = nurse, two_hospitals.a.hospital
     for kind, address in shown.items():
         with audit_refused():
             refused = client.get(address)
@@ -251,8 +257,8 @@ def test_change_on_a_page_is_answered_503_and_not_made(two_hospitals, client_of,
     assert state_of(hospital) == before
 
 
-def test_search_keeps_whom_it_showed_and_not_its_words(two_hospitals, shown, client_of):
-    client_of(two_hospitals.a.staff).get(shown["patients"])
+def test_search_keeps_whom_it_showed_and_not_its_words(two_hospitals, shown, nurse):
+    nurse.get(shown["patients"])
     told = events_of(two_hospitals.a.hospital)[-1]
     with hospital_scope(two_hospitals.a.hospital.pk):
         assert told.after == {"found": [str(Patient.objects.get().pk)]}

@@ -61,7 +61,7 @@ def case_list(request: HttpRequest) -> HttpResponse:
         "state": state,
         "state_label": FILTER_LABELS[state],
         "filters": FILTER_LABELS,
-        "page": list_page(request, cases),
+        "page": list_page(request, cases, state=state),
     }
     return render(request, "workspace/case_list.html", context)
 

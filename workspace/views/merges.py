@@ -9,6 +9,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.access import member
 from accounts.pages import form_page, posted, require_form
 from accounts.permissions import Capability
+from accounts.searches import search_of, search_results
 from drservice.common.errors import ServiceFault
 from drservice.common.list_pages import list_page
 from workspace.access import access_patient
@@ -27,7 +28,6 @@ from workspace.selectors import UNLISTED_CASE_FIELDS, cases_of_patient, patient_
 from workspace.trail import patient_viewed, patients_searched
 
 MOST_FOUND = 10
-MAX_SEARCH = 80
 
 
 @member(Capability.MERGE_PATIENTS)
@@ -41,13 +41,15 @@ def duplicate_list(request: HttpRequest) -> HttpResponse:
 
 
 @member(Capability.MERGE_PATIENTS)
-@require_safe
+@require_form
 def patient_duplicates(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     """Show what may be other records of a patient, and find any other by name or number."""
     patient = survivor_of(access_patient(request, pk))
+    search = search_of(request)
+    if results := search_results(request, search):
+        return results
     patient_viewed(patient, again=True)
-    search = request.GET.get("q", "").strip()[:MAX_SEARCH]
-    found = _found(patient, search) if search else lookalikes_of(patient)
+    found = _found(patient, search.words) if search.words else lookalikes_of(patient)
     patients_searched([one.patient for one in found])
     context = {"section": "patients", "patient": patient, "search": search, "lookalikes": found}
     return render(request, "workspace/patient_duplicates.html", context)

@@ -12,7 +12,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.access import access_membership, member
 from accounts.keys.errors import KeyDestroyed
 from accounts.keys.sealing import sealing_check
+from accounts.pages import require_form
 from accounts.permissions import Capability
+from accounts.searches import search_of, search_results
 from drservice.common.errors import ServiceFault
 from drservice.common.list_pages import list_page
 from workspace.access import access_patient
@@ -29,16 +31,17 @@ from workspace.selectors import patient_list as list_patients
 from workspace.services import case_start
 from workspace.trail import patient_viewed, patients_searched
 
-MAX_SEARCH = 80
 NEWEST_CASES = 50
 
 
 @member(Capability.SEE_RECORDS)
-@require_safe
+@require_form
 def patient_list(request: HttpRequest) -> HttpResponse:
-    search = request.GET.get("q", "").strip()[:MAX_SEARCH]
-    page = list_page(request, partial(list_patients, search=search))
-    if search:
+    search = search_of(request)
+    if results := search_results(request, search):
+        return results
+    page = list_page(request, partial(list_patients, search=search.words), search=search.id)
+    if search.words:
         patients_searched(page.rows)
     context = {"section": "patients", "search": search, "page": page}
     return render(request, "workspace/patient_list.html", context)

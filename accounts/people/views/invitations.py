@@ -9,13 +9,13 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_POST
 
 from accounts.access import access_membership, member
 from accounts.models import InvitationState
 from accounts.pages import form_page, posted, require_form
 from accounts.people.doors import access_invitation
-from accounts.people.forms import MAX_SEARCH_CHARACTERS, InvitationForm
+from accounts.people.forms import InvitationForm
 from accounts.people.mail import invitations_mail
 from accounts.people.selectors import invitation_list as list_invitations
 from accounts.people.selectors import invitations_waiting
@@ -26,25 +26,28 @@ from accounts.people.services import (
 )
 from accounts.people.services import invitation_withdraw as withdraw_invitation
 from accounts.permissions import Capability
+from accounts.searches import search_of, search_results
 from drservice.common.list_pages import list_page
 
 INVITATIONS = {"section": "people", "tab": "invitations"}
 
 
 @member(Capability.MANAGE_PEOPLE)
-@require_safe
+@require_form
 def invitation_list(request: HttpRequest) -> HttpResponse:
     hospital = access_membership(request).hospital
-    state = request.GET.get("state", "")
+    state = (posted(request) or request.GET).get("state", "")
     state = state if state in InvitationState.values else InvitationState.PENDING
-    search = request.GET.get("q", "").strip()[:MAX_SEARCH_CHARACTERS]
-    rows = partial(list_invitations, hospital, state=state, search=search)
+    search = search_of(request)
+    if results := search_results(request, search, state=state):
+        return results
+    rows = partial(list_invitations, hospital, state=state, search=search.words)
     context = {
         **INVITATIONS,
         "state": state,
         "states": InvitationState.choices,
         "search": search,
-        "page": list_page(request, rows),
+        "page": list_page(request, rows, search=search.id, state=state),
         "waiting": invitations_waiting(hospital),
     }
     return render(request, "accounts/invitation_list.html", context)

@@ -5,7 +5,7 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_POST
 
 from accounts.access import access_colleague, access_membership, member
 from accounts.forms import MemberCreateForm, MemberUpdateForm
@@ -16,6 +16,7 @@ from accounts.people.selectors import invitations_waiting, members_found
 from accounts.people.services import invitation_create
 from accounts.people.views.invitations import first_password_page
 from accounts.permissions import Capability
+from accounts.searches import search_of, search_results
 from accounts.services import (
     admin_transfer,
     membership_activate,
@@ -30,18 +31,27 @@ PEOPLE = {"section": "people", "tab": "people"}
 
 
 @member(Capability.MANAGE_PEOPLE)
-@require_safe
+@require_form
 def member_list(request: HttpRequest) -> HttpResponse:
     hospital = access_membership(request).hospital
-    form = MemberFilterForm(request.GET)
-    wanted = form.wanted()
+    form = MemberFilterForm(posted(request) or request.GET)
+    search, chosen = search_of(request), form.chosen()
+    if results := search_results(request, search, **chosen):
+        return results
+    wanted = form.wanted(search.words)
     found = members_found(hospital, wanted)
     context = {
         **PEOPLE,
         "form": form,
+        "search": search,
         "is_narrowed": bool(wanted),
         "found": len(found),
-        "page": list_page(request, lambda start, count: found[start : start + count]),
+        "page": list_page(
+            request,
+            lambda start, count: found[start : start + count],
+            search=search.id,
+            **chosen,
+        ),
         "waiting": invitations_waiting(hospital),
     }
     return render(request, "accounts/member_list.html", context)
