@@ -258,9 +258,12 @@ LOGGING = {
     "loggers": {
         # Says less about failed sign-ins than our own events do.
         "axes": {"level": "ERROR"},
-        # The server's own words, in the same form; its list of requests would say, outside
-        # of the audit trail, who looked at whose record, and is switched off where it is started.
+        # The server's own words, in the same form.
         "uvicorn": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        # Its list of requests would say, outside of the audit trail, who looked at whose record,
+        # and hold the links that were mailed. Named here too: a logger of which only the parent is
+        # named is set up anew, so that what `--no-access-log` has switched off would be back.
+        "uvicorn.access": {"handlers": [], "propagate": False},
         **{
             name: {"level": env.read("LOG_LEVEL")}
             for name in ("drservice", "accounts", "workspace", "inference", "training")

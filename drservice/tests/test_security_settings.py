@@ -104,6 +104,17 @@ def test_web_image_believes_its_proxy_alone_and_lists_no_requests():
     assert "--no-server-header" in command
 
 
+def test_web_server_lists_no_requests_once_the_settings_are_loaded():
+    code = """
+import logging, uvicorn
+uvicorn.Config("drservice.asgi:application", access_log=False).load()
+assert logging.getLogger("uvicorn.error").hasHandlers()
+assert not logging.getLogger("uvicorn.access").hasHandlers()
+"""
+    done = start([sys.executable, "-c", code])
+    assert done.returncode == 0, done.stderr
+
+
 def test_images_run_as_a_user_without_rights():
     stages = re.split(r"^FROM ", image_file(), flags=re.MULTILINE)[1:]
     final = [stage for stage in stages if "CMD" in stage]
