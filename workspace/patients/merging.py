@@ -13,7 +13,7 @@ from drservice.common.errors import ServiceFault
 from workspace.events import case_announce
 from workspace.models import Case, Patient, PatientMerge
 from workspace.services import PatientGone, patient_copy, patient_secure
-from workspace.trail import patient_facts, patient_record
+from workspace.trail import patient_record
 
 MOVED = "Moved with the patient's record, which was merged with another one"
 MOVED_BACK = "Moved back with the patient's record: its merge was undone"
@@ -112,13 +112,17 @@ def _still_there(merge: PatientMerge) -> list[ObjectId]:
 def _record(
     action: Action, merge: PatientMerge, *, before: Patient, after: Patient, reason: str
 ) -> None:
-    """Write one event for each record, so that the trail of either tells of the other."""
+    """Write one event for each record, so that the trail of either tells of the other.
+
+    By ids alone. An event is exported with its patient and lasts as long as they do: after a merge
+    by mistake the name of one would be handed out to the other, and outlive their erasure.
+    """
     for patient in (before, after):
         patient_record(
             action,
             patient,
-            before={"cases_of": before.pk, **patient_facts(before)},
-            after={"cases_of": after.pk, **patient_facts(after), "cases": _texts(merge.case_ids)},
+            before={"cases_of": before.pk},
+            after={"cases_of": after.pk, "cases": _texts(merge.case_ids)},
             reason=reason,
         )
 

@@ -20,6 +20,7 @@ from drservice.common.errors import ServiceFault
 from drservice.embedded.mongodb_server import TRANSACTION_LIMIT_S
 from workspace.models import Case, Patient, PatientMerge
 from workspace.patients import merging
+from workspace.patients.exporting import as_json, patient_document
 from workspace.patients.merging import MergeRefused, merge_of, patient_merge, patient_unmerge
 from workspace.patients.registering import patient_create, patient_update
 from workspace.schemas import CaseState
@@ -100,6 +101,18 @@ def test_merging_moves_cases_and_unmerging_restores_both_records(hospital):
     assert after == cases
     undone = PatientMerge.objects.get()
     assert (undone.undone_by, undone.undo_reason) == ("A colleague", "Two persons after all")
+
+
+def test_trail_of_a_record_that_was_merged_by_mistake_does_not_name_the_other_person(hospital):
+    ours = {"name": "Alma Aardvark", "mrn": "AA-1", "phone": "0795550111"}
+    theirs = {"name": "Berta Bumblebee", "mrn": "BB-2", "phone": "0795550222"}
+    stays, goes = make_patient(hospital, **ours), make_patient(hospital, **theirs)
+    patient_merge(survivor=stays, merged=goes, **WHY)
+    patient_unmerge(merged=goes, **WHY)
+    for record, other, strangers in ((stays, goes, theirs), (goes, stays, ours)):
+        told = as_json(patient_document(record)["audit"]).decode()
+        assert str(other.pk) in told
+        assert not [fact for fact in strangers.values() if fact in told]
 
 
 def test_merged_record_takes_no_case_and_no_correction(hospital):
