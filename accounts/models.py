@@ -1,5 +1,7 @@
 """Hospitals, people, and which person works where in which roles."""
 
+import datetime as dt
+
 from bson import ObjectId
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.core.exceptions import ValidationError
@@ -8,6 +10,8 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django_mongodb_backend.fields import ArrayField, ObjectIdField
 
+from accounts.keys.fields import SealedCharField, SealedEmailField
+from accounts.keys.sealing import keyed_hash
 from accounts.permissions import Capability, Role, capabilities_of, labels_of
 
 
@@ -134,6 +138,13 @@ class InvitationQuerySet(models.QuerySet):
     def pending(self):
         return self.filter(state=InvitationState.PENDING)
 
+    def over_before(self, moment: dt.datetime):
+        """Narrow to those that were accepted, withdrawn or expired before a moment."""
+        answered = models.Q(ended_at__lt=moment) & ~models.Q(state=InvitationState.PENDING)
+        return self.filter(
+            answered | models.Q(state=InvitationState.PENDING, expires_at__lt=moment)
+        )
+
     def accept(self, *, pk: ObjectId, token_hash: str, by: User) -> bool:
         """Take a PENDING invitation in time and by its latest link; tell whether this call did."""
         usable = self.pending().filter(pk=pk, token_hash=token_hash, expires_at__gt=timezone.now())
@@ -146,16 +157,28 @@ class InvitationQuerySet(models.QuerySet):
         return waiting.update(state=InvitationState.WITHDRAWN, ended_at=timezone.now()) == 1
 
 
+def invited_hash(email: str, hospital_id: ObjectId) -> str:
+    """Return what stands in for an invited address where two must be compared.
+
+    Raises KeyDestroyed.
+    """
+    return keyed_hash(email.strip().lower(), hospital_id=hospital_id, purpose="invited e-mail")
+
+
 class Invitation(models.Model):
     """A hospital's offer of a place, made to the person behind one address.
 
     Its secret is the token of a link that was mailed, or a first password that was handed over;
     only the hash of it is kept. Nothing here says whether the address has an account.
+
+    Whom it is for rests sealed with the hospital's key: an address here need not be anybody's who
+    ever came. `sweeping` deletes it some weeks after it is over.
     """
 
     hospital = models.ForeignKey(Hospital, on_delete=models.PROTECT, related_name="invitations")
-    email = models.EmailField("e-mail")
-    name = models.CharField(max_length=120)
+    email = SealedEmailField("e-mail")
+    email_hash = models.CharField(max_length=22, editable=False)
+    name = SealedCharField(max_length=120)
     roles = ArrayField(models.CharField(max_length=20, choices=Role.choices))
     state = models.CharField(
         max_length=10, choices=InvitationState.choices, default=InvitationState.PENDING
@@ -181,9 +204,9 @@ class Invitation(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(
-                fields=["hospital", "email"],
+                fields=["hospital", "email_hash"],
                 condition=models.Q(state=InvitationState.PENDING),
-                name="invitation_pending_once_per_hospital",
+                name="invitation_pending_hash_once_per_hospital",
                 violation_error_message="This address is invited already.",
             )
         ]

@@ -51,6 +51,7 @@ class Verdict(models.TextChoices):
     MEMBER = "member", "Works here already"
     DEACTIVATED = "deactivated", "Deactivated here"
     PENDING = "pending", "Invited already"
+    REFUSED = "refused", "Can't be invited"
 
 
 # Nothing is wrong with these rows and nothing has to be done about them.

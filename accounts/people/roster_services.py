@@ -36,7 +36,7 @@ def _invite(hospital: Hospital, row: Row, by: User) -> tuple[Row, Issued | None]
             hospital=hospital, email=row.email, name=row.name, roles=list(row.roles), by=by
         )
     except ValidationError as error:
-        return row.judged(Verdict.PENDING, " ".join(error.messages)), None
+        return row.judged(Verdict.REFUSED, " ".join(error.messages)), None
     return row.judged(Verdict.INVITED), issued
 
 

@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bson import ObjectId
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
@@ -13,7 +14,9 @@ from django.utils import timezone
 from accounts.audit.actions import Action
 from accounts.audit.actors import current_actor, person
 from accounts.audit.services import audit_record, audited
-from accounts.models import Hospital, Invitation, Membership, User
+from accounts.keys.errors import KeyDestroyed
+from accounts.keys.sealing import sealing_check
+from accounts.models import Hospital, Invitation, Membership, User, invited_hash
 from accounts.people.selectors import hash_of, invitation_pending, member_by_email
 from accounts.permissions import Role
 from accounts.services import first_password, membership_create
@@ -55,13 +58,16 @@ def invitation_create(
 
     `by_hand` makes a first password to hand over, instead of a link to mail. Never looks whether
     the address has an account: whoever it belongs to accepts, and is a member from then on. Raises
-    ValidationError when it belongs to a member or is invited already.
+    ValidationError when it belongs to a member or is invited already, and when the hospital's key
+    was destroyed.
     """
+    _require_key(hospital.pk)
     _require_no_place(hospital, email)
     earlier = invitation_pending(hospital, email)
     if earlier is not None and not earlier.is_expired:
         raise ValidationError(ALREADY_INVITED)
-    invitation = earlier or Invitation(hospital=hospital, email=email)
+    email_hash = invited_hash(email, hospital.pk)
+    invitation = earlier or Invitation(hospital=hospital, email=email, email_hash=email_hash)
     invitation.name = name
     invitation.roles = [role for role in Role if role in roles]
     invitation.invited_by = by
@@ -76,8 +82,10 @@ def invitation_create(
 def invitation_send_again(*, invitation: Invitation, by_hand: bool = False) -> Issued:
     """Give a PENDING invitation a new link or first password, and a new term; the old is void.
 
-    Raises ValidationError when it was accepted or withdrawn meanwhile.
+    Raises ValidationError when it was accepted or withdrawn meanwhile, and when the hospital's key
+    was destroyed.
     """
+    _require_key(invitation.hospital_id)
     invitation = _pending_again(invitation)
     before = _offer(invitation)
     invitation.by_hand = by_hand
@@ -146,6 +154,13 @@ def invitations_mailed(*, invitations: list[Invitation], at: datetime) -> None:
     """Write down that the mail server took the latest mail of each."""
     keys = [invitation.pk for invitation in invitations]
     Invitation.objects.filter(pk__in=keys).update(mailed_at=at)
+
+
+def _require_key(hospital_id: ObjectId) -> None:
+    try:
+        sealing_check(hospital_id)
+    except KeyDestroyed as fault:
+        raise ValidationError(fault.message) from fault
 
 
 def _require_no_place(hospital: Hospital, email: str) -> None:

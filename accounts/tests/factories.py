@@ -5,7 +5,7 @@ from itertools import count
 
 from django.utils import timezone
 
-from accounts.models import Hospital, Invitation, Membership, User
+from accounts.models import Hospital, Invitation, Membership, User, invited_hash
 from accounts.people.services import hash_of
 from accounts.permissions import Role
 from accounts.services import hospital_create, user_create
@@ -36,8 +36,9 @@ def make_invitation(hospital: Hospital, *roles: Role, **fields) -> Invitation:
     }
     roles = list(roles or [Role.STAFF])
     token_hash = hash_of(token_of(values["email"], hospital))
+    email_hash = invited_hash(values["email"], hospital.pk)
     return Invitation.objects.create(
-        hospital=hospital, roles=roles, token_hash=token_hash, **values
+        hospital=hospital, roles=roles, token_hash=token_hash, email_hash=email_hash, **values
     )
 
 

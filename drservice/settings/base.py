@@ -196,6 +196,7 @@ DEFAULT_FROM_EMAIL = env.read("EMAIL_FROM")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 EMAIL_SUBJECT_PREFIX = ""
 INVITATION_DAYS = env.read("INVITATION_DAYS")
+INVITATION_KEEP_DAYS = env.read("INVITATION_KEEP_DAYS")
 
 # Signed out after so long without a click, and after so long in any case.
 SESSION_IDLE_S = 15 * 60

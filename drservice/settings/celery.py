@@ -15,6 +15,8 @@ _SWEEPS_WAITING = 12
 
 _SWEEP_RECORDS_EVERY_S = 3600
 
+_SWEEP_INVITATIONS_EVERY_S = 3600
+
 # How much of a hospital's audit trail could be cut off without any outside copy showing it.
 _ANCHOR_HEADS_EVERY_S = 3600
 
@@ -43,7 +45,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 # A nurse's click must never wait for a broker that is down: the hint is dropped, the case stays.
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TIMEZONE = "UTC"
-CELERY_IMPORTS = ("accounts.tasks", "workspace.tasks", "inference.tasks")
+CELERY_IMPORTS = ("accounts.tasks", "accounts.people.tasks", "workspace.tasks", "inference.tasks")
 CELERY_BEAT_SCHEDULE = {
     "reconcile-cases": {
         "task": "workspace.reconcile_cases",
@@ -55,6 +57,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "workspace.sweep_records",
         "schedule": float(_SWEEP_RECORDS_EVERY_S),
         "options": {"queue": INFERENCE_QUEUE, "expires": _SWEEP_RECORDS_EVERY_S},
+    },
+    "sweep-invitations": {
+        "task": "accounts.sweep_invitations",
+        "schedule": float(_SWEEP_INVITATIONS_EVERY_S),
+        "options": {"queue": INFERENCE_QUEUE, "expires": _SWEEP_INVITATIONS_EVERY_S},
     },
     "anchor-heads": {
         "task": "accounts.anchor_heads",

@@ -109,6 +109,12 @@ VARIABLES = {
         Variable("EMAIL_FROM", str, "DR Service <no-reply@localhost>", "sender of all mail"),
         Variable("INVITATION_DAYS", to_positive, 7, "days until an invitation's link expires"),
         Variable(
+            "INVITATION_KEEP_DAYS",
+            to_positive,
+            30,
+            "days until an invitation that is over is deleted",
+        ),
+        Variable(
             "OIDC_ISSUER", to_issuer, "", "address of an OpenID Connect provider; unset: none"
         ),
         Variable("OIDC_CLIENT_ID", str, "", "under which the provider knows this service"),

@@ -4,8 +4,6 @@ import logging
 
 import pytest
 from bson import ObjectId
-from bson.codec_options import CodecOptions
-from bson.raw_bson import RawBSONDocument
 from django.core.exceptions import FieldError
 from django.db import connection
 from django.urls import reverse
@@ -16,6 +14,7 @@ from accounts.keys.key_ring import HOSPITAL_KEYS, forget_keys
 from accounts.keys.sealing import UNREADABLE
 from accounts.scoping import ScopeError, every_hospital, hospital_scope
 from accounts.tests.factories import make_hospital
+from drservice.testing.dumps import raw_database
 from drservice.testing.pages import searched
 from workspace.case_parts import PatientCopy
 from workspace.models import Case, Patient
@@ -49,15 +48,6 @@ def url(name: str, *args) -> str:
 
 def text_of(response) -> str:
     return response.content.decode()
-
-
-def raw_database() -> dict[str, bytes]:
-    """Return every document of every collection as it lies in the database, folded for search."""
-    raw = CodecOptions(document_class=RawBSONDocument)
-    return {
-        name: b"".join(one.raw for one in connection.database.get_collection(name, raw).find())
-        for name in connection.database.list_collection_names()
-    }
 
 
 def test_database_shows_no_name(two_hospitals, client_of):

@@ -12,7 +12,8 @@ from drservice.common.errors import ServiceFault
 class Command(ActingCommand):
     help = (
         "Destroy a hospital's keys. Names, record numbers, phone numbers, e-mails and notes of all "
-        "its patients can never be read again. Photographs, grades and the audit trail stay."
+        "its patients, and whom it has invited, can never be read again. Photographs, grades and "
+        "the audit trail stay."
     )
 
     def add_arguments(self, parser) -> None:

@@ -10,6 +10,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import public
+from accounts.keys.sealing import UNREADABLE
 from accounts.models import Invitation, InvitationState, User
 from accounts.open_sessions import SESSION_HOSPITAL
 from accounts.pages import form_page, posted, require_form
@@ -73,7 +74,8 @@ def _reason_it_is_over(invitation: Invitation) -> str:
     """Return why an invitation can't be accepted, or nothing when it can."""
     if invitation.state != InvitationState.PENDING:
         return str(invitation.state)
-    if not invitation.hospital.is_active:
+    # With a destroyed key nobody can be held against the address that was invited.
+    if not invitation.hospital.is_active or invitation.email == UNREADABLE:
         return "closed"
     return "expired" if invitation.is_expired else ""
 

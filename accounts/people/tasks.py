@@ -1,0 +1,10 @@
+"""The people's tasks: bodies of a line, all logic in services."""
+
+from accounts.people.sweeping import invitations_sweep
+from drservice.common.tasks import grading_task
+
+
+@grading_task("accounts.sweep_invitations")
+def sweep_invitations() -> None:
+    """Delete old invitations. Pre-state: any. Post-state: none has been over for too long."""
+    invitations_sweep()
