@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from drservice.common.errors import ServiceFault
+from workspace.file_parts import has_too_many_parts
 from workspace.schemas import Field, Laterality
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
@@ -73,9 +74,11 @@ class Photograph:
 def photograph_read(file: BinaryIO, *, max_bytes: int, max_pixels: int) -> Photograph:
     """Check a file from header to last pixel and derive what is shown. Raises PhotographRefused.
 
-    The header is judged before anything is decoded, so a small file can't unfold into a huge one.
+    Parts and header are judged before anything is decoded, so a small file can neither unfold into
+    a huge one nor keep the decoder busy.
     """
     size_bytes = _require_size(file, max_bytes)
+    _require_few_parts(file)
     picture = _open(file)
     _require_pixels(picture, max_pixels)
     width_px, height_px = _upright_size(picture)
@@ -106,6 +109,15 @@ def _require_size(file: BinaryIO, max_bytes: int) -> int:
             "accepted. Export it as JPEG.",
         )
     return size_bytes
+
+
+def _require_few_parts(file: BinaryIO) -> None:
+    if has_too_many_parts(file):
+        raise PhotographRefused(
+            "too_many_parts",
+            "The file is put together from far more parts than a camera makes. Open the photograph "
+            "in a picture program, and export it anew as JPEG or PNG.",
+        )
 
 
 def _open(file: BinaryIO) -> Image.Image:
@@ -171,16 +183,17 @@ def _require_pixels(picture: Image.Image, max_pixels: int) -> None:
         )
     # A camera's JPEG may carry its own preview (MPO); in all other formats a second picture
     # leaves open which one the clinic means.
-    if picture.format != "MPO" and _frames(picture) > 1:
+    if picture.format != "MPO" and _has_several(picture):
         raise PhotographRefused(
             "several_pictures",
             "This file holds several pictures. Save each as a file of its own and upload those.",
         )
 
 
-def _frames(picture: Image.Image) -> int:
+def _has_several(picture: Image.Image) -> bool:
+    """Tell whether a file holds another picture. Counting them all may take hours for a TIFF."""
     try:
-        return getattr(picture, "n_frames", 1)
+        return getattr(picture, "is_animated", False)
     except DECODE_ERRORS as error:
         raise PhotographRefused("damaged", DAMAGED) from error
 

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageDraw
+from PIL import Image, ImageCms, ImageDraw, TiffImagePlugin
 
 from workspace.intake import PhotographRefused, field_guess, laterality_guess, photograph_read
 
@@ -56,6 +56,7 @@ def palette() -> Image.Image:
 GOOD_FILES = {
     "jpeg": lambda: written(eye(), "JPEG", quality=95),
     "jpeg-grey": lambda: written(eye("L"), "JPEG"),
+    "jpeg-progressive": lambda: written(eye(), "JPEG", quality=95, progressive=True),
     "jpeg-cmyk": lambda: written(eye("CMYK"), "JPEG", quality=95),
     "png": lambda: written(eye(), "PNG"),
     "png-rgba": lambda: written(eye("RGBA"), "PNG"),
@@ -167,6 +168,13 @@ def _two_pages() -> io.BytesIO:
     return written(eye(), "TIFF", save_all=True, append_images=[eye().rotate(90)])
 
 
+def _many_scans() -> io.BytesIO:
+    """Return a JPEG that goes over its whole picture again and again, for 60 bytes each time."""
+    whole = written(eye("L"), "JPEG", progressive=True).getvalue()
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    return io.BytesIO(whole[:-2] + 100 * scan + whole[-2:])
+
+
 BAD_FILES = {
     "empty": (lambda: io.BytesIO(b""), "empty", "is empty"),
     "too many bytes": (lambda: io.BytesIO(b"x" * 2_000_001), "too_many_bytes", "at most 2 MB"),
@@ -188,6 +196,7 @@ BAD_FILES = {
     "dicom": (lambda: io.BytesIO(b"\0" * 128 + b"DICM" + b"\0" * 9), "wrong_format", "DICOM"),
     "pdf": (lambda: io.BytesIO(b"%PDF-1.7 " + b"\0" * 50), "wrong_format", "PDF"),
     "zip": (lambda: io.BytesIO(b"PK\x03\x04" + b"\0" * 50), "wrong_format", "Unpack"),
+    "scan upon scan": (_many_scans, "too_many_parts", "export it anew"),
     "animation": (_animated, "several_pictures", "Save each"),
     "two pages": (_two_pages, "several_pictures", "Save each"),
 }
@@ -202,6 +211,15 @@ def test_a_bad_file_is_refused_with_a_reason_that_tells_what_to_do(kind):
 
     assert refusal.value.code == code
     assert words in refusal.value.message
+
+
+def test_pages_of_a_tiff_are_not_counted(monkeypatch):
+    # Each one takes longer than the one before: a file of 30 MB would take hours.
+    counted = property(lambda picture: pytest.fail("counted"))
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "n_frames", counted)
+    with pytest.raises(PhotographRefused) as refusal:
+        photograph_read(_two_pages(), **LIMITS)
+    assert refusal.value.code == "several_pictures"
 
 
 def test_a_bomb_is_refused_where_warnings_are_only_shown():
