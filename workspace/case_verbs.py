@@ -224,6 +224,22 @@ class CaseManager(NewestManager):
             reason=reason,
         )
 
+    def reinstate(
+        self, *, pk: ObjectId, version: int, to: CaseState, by: str, reason: str
+    ) -> "Case | None":
+        """Let a case count again that was marked as entered in error.
+
+        Pre-state: VOIDED, at the version that the caller has seen. Post-state: `to`, the state
+        that it had before; nothing else was changed by marking it.
+        """
+        return self.transition(
+            pk=pk,
+            where={"state": CaseState.VOIDED, "version": version},
+            to=to,
+            by=by,
+            reason=reason,
+        )
+
     def settle(self, *, case: "Case", outcome: CaseOutcome, by: str, reason: str) -> "Case | None":
         """Put a final outcome in place of the wish for a retake.
 
@@ -278,12 +294,15 @@ class CaseManager(NewestManager):
         ungraded = {"$elemMatch": {"key": key, "grading": None}}
         return self._update_one({"_id": pk, "images": ungraded, **EDITABLE}, update)
 
-    def with_image(self, *, sha256: str, other_than: ObjectId) -> "Case | None":
-        """Return another case of the hospital that holds a photograph of these very bytes."""
+    def with_image(self, *, sha256s: list[str], other_than: ObjectId) -> "Case | None":
+        """Return another case of the hospital that holds a photograph of any of these bytes.
+
+        Cases that count as no visit hold none.
+        """
         found = self._collection().find_one(
             current_scope("Case").narrow(
                 {
-                    "images.sha256": sha256,
+                    "images.sha256": {"$in": sha256s},
                     "_id": {"$ne": other_than},
                     "state": {"$nin": NEVER_A_VISIT},
                 }

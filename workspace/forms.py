@@ -145,5 +145,9 @@ class CaseVoidForm(forms.Form):
     reason = forms.CharField(max_length=200, label="What is wrong with this visit?")
 
 
+class CaseReinstateForm(forms.Form):
+    reason = forms.CharField(max_length=200, label="How do you know that it was right after all?")
+
+
 class CaseCancelForm(forms.Form):
     reason = forms.CharField(max_length=200, label="Why is this visit cancelled?")

@@ -148,7 +148,7 @@ def _image_with(case: Case, sha256: str) -> EyeImage | None:
 
 
 def _refuse_foreign_bytes(case: Case, sha256: str) -> None:
-    other = Case.objects.with_image(sha256=sha256, other_than=case.pk)
+    other = Case.objects.with_image(sha256s=[sha256], other_than=case.pk)
     if other is not None:
         raise PhotographInAnotherCase(other, sha256)
 
@@ -187,7 +187,7 @@ def _image_record(case: Case, image: EyeImage) -> AddedImage:
     # An error here may come after the write: files stay, or the document would name none.
     try:
         added = _image_insert(case, image)
-    except AuditUnavailable:
+    except (AuditUnavailable, PhotographInAnotherCase):
         _files_delete(image)
         raise
     if added is not None:
@@ -204,6 +204,8 @@ def _image_record(case: Case, image: EyeImage) -> AddedImage:
 def _image_insert(case: Case, image: EyeImage) -> Case | None:
     added = Case.objects.add_image(pk=case.pk, image=image)
     if added is not None:
+        # Once more: another case may have got it, or got it back, while the files were stored.
+        _refuse_foreign_bytes(added, image.sha256)
         image_record(Action.CREATE, added, image.key, after=image_facts(image))
     return added
 

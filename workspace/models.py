@@ -1,5 +1,7 @@
 """Patients and cases. One case is one document: its photographs, grades, outcome and history."""
 
+from itertools import takewhile
+
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
@@ -230,6 +232,21 @@ class Case(TenantModel):
     def voidable(self) -> bool:
         """Whether the clinic may say that what was graded is of somebody else."""
         return self.state in VOIDABLE and self.outcome is not None
+
+    @property
+    def void_step(self) -> StateChange | None:
+        """The step that marked the case as entered in error; None for any other case.
+
+        What was written into the history since then, as the record moved, says VOIDED as well.
+        """
+        marked = list(takewhile(lambda step: step.state == CaseState.VOIDED, self.history[::-1]))
+        return marked[-1] if marked else None
+
+    @property
+    def state_before_void(self) -> CaseState:
+        """The state that a case had when it was marked as entered in error."""
+        states = [step.state for step in self.history if step.state != CaseState.VOIDED]
+        return CaseState(states[-1]) if states else CaseState.GRADED
 
     @property
     def editable(self) -> bool:

@@ -93,6 +93,12 @@ def case_draft_empty(patient_pk: ObjectId) -> Case | None:
     return next((draft for draft in drafts if not draft.images), None)
 
 
+def case_with_photographs_of(case: Case) -> Case | None:
+    """Return another case that holds one of a case's photographs and counts as a visit, or None."""
+    sha256s = [image.sha256 for image in case.images]
+    return Case.objects.with_image(sha256s=sha256s, other_than=case.pk)
+
+
 def cases_of_patient(patient_pk: ObjectId) -> QuerySet[Case]:
     return Case.objects.filter(patient_id=patient_pk).order_by("-created_at")
 

@@ -24,7 +24,7 @@ from workspace.case_parts import CaseOutcome, EyeGrading, EyeImage, PatientCopy
 from workspace.events import case_announce
 from workspace.models import Case, Patient
 from workspace.schemas import CaseState, ImageResult, Laterality, case_outcome
-from workspace.selectors import case_draft_empty, cases_due
+from workspace.selectors import case_draft_empty, case_with_photographs_of, cases_due
 from workspace.trail import case_record, grading_worker, outcome_facts
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,17 @@ class CaseConflict(ServiceFault):
 
 class CaseIncomplete(ServiceFault):
     """The case lacks something that it needs before it can be graded."""
+
+
+class PhotographsElsewhere(ServiceFault):
+    """What a case shows went into the right case meanwhile, and one visit has it at a time."""
+
+    def __init__(self, other: Case) -> None:
+        super().__init__(
+            f"Its photographs are in case {other.reference} by now. If they belong here, take them "
+            "out there first, or cancel that case or mark it as entered in error."
+        )
+        self.other = other
 
 
 class PatientGone(ServiceFault):
@@ -228,6 +239,34 @@ def _void(case: Case, by: str, reason: str) -> Case | None:
     if voided is not None:
         _step_record(Action.VOID, case, voided, reason)
     return voided
+
+
+def case_reinstate(*, case: Case, by: str, reason: str) -> Case:
+    """Take back that a case was entered in error.
+
+    Pre-state: VOIDED, as the caller has seen it. Post-state: the state that it had, with all that
+    was found; it is in the lists and counts as a visit again, also for how long the record is kept.
+    Raises PhotographsElsewhere when another case has its photographs by now, CaseConflict when
+    somebody changed the case.
+    """
+    reinstated = _reinstate(case, by, reason)
+    if reinstated is None:
+        raise CaseConflict(CHANGED_MEANWHILE)
+    case_announce(reinstated)
+    return reinstated
+
+
+@audited
+def _reinstate(case: Case, by: str, reason: str) -> Case | None:
+    other = case_with_photographs_of(case)
+    if other is not None:
+        raise PhotographsElsewhere(other)
+    reinstated = Case.objects.reinstate(
+        pk=case.pk, version=case.version, to=case.state_before_void, by=by, reason=reason
+    )
+    if reinstated is not None:
+        _step_record(Action.REINSTATE, case, reinstated, reason)
+    return reinstated
 
 
 def case_end_retakes(*, case: Case, by: str, reason: str) -> Case:

@@ -42,6 +42,7 @@ urlpatterns = [
     path("cases/<oid:pk>/submit/", cases.case_submit, name="case-submit"),
     path("cases/<oid:pk>/cancel/", cases.case_cancel, name="case-cancel"),
     path("cases/<oid:pk>/void/", cases.case_void, name="case-void"),
+    path("cases/<oid:pk>/reinstate/", cases.case_reinstate, name="case-reinstate"),
     path("cases/<oid:pk>/end-retakes/", cases.case_end_retakes, name="case-end-retakes"),
     path("cases/<oid:pk>/status.json", cases.case_status_json, name="case-status"),
     path("cases/<oid:pk>/events/", cases.case_events, name="case-events"),

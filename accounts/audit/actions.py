@@ -12,6 +12,7 @@ class Action(models.TextChoices):
     SUBMIT = "submit", "Submitted"
     CANCEL = "cancel", "Cancelled"
     VOID = "void", "Marked as entered in error"
+    REINSTATE = "reinstate", "Taken back that it was entered in error"
     END_RETAKES = "end_retakes", "Ended retakes"
     GRADE = "grade", "Graded"
     GIVE_UP = "give_up", "Gave up grading"

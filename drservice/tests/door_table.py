@@ -113,6 +113,7 @@ workspace:case-details      GET,POST  capture_cases   case
 workspace:case-submit       GET,POST  capture_cases   case
 workspace:case-cancel       POST      capture_cases   case
 workspace:case-void         POST      capture_cases   case
+workspace:case-reinstate    POST      capture_cases   case
 workspace:case-end-retakes  POST      capture_cases   case
 workspace:case-status       GET       =see_records    case
 workspace:case-events       GET       =see_records    case

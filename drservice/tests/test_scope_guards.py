@@ -158,7 +158,7 @@ def work_of_a_worker(world: World) -> None:
     assert case_complete(case=again, results=[make_result(image) for image in again.images])
     with hospital_scope(world.a.hospital.pk):
         assert Case.objects.newest(where={}, start=0, count=1)[0].pk == case.pk
-        Case.objects.with_image(sha256=case.images[0].sha256, other_than=ObjectId())
+        Case.objects.with_image(sha256s=[case.images[0].sha256], other_than=ObjectId())
         Case.objects.filter(pk=case.pk).update(due_at=timezone.now())
     cases_reconcile()
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import Hospital
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import make_hospital
-from workspace.case_parts import CaseOutcome
+from workspace.case_parts import CaseOutcome, StateChange
 from workspace.models import Case
 from workspace.schemas import CaseState, Decision, Laterality
 from workspace.tests.factories import make_case, make_image, make_patient
@@ -44,7 +44,17 @@ def situations() -> dict[str, dict]:
         },
         "cancelled": {"state": CaseState.CANCELLED, "attempt": ATTEMPT},
         "voided": {"state": CaseState.VOIDED, "outcome": Decision.RETAKE, "attempt": ATTEMPT},
+        "voided failed": {
+            "state": CaseState.VOIDED,
+            "outcome": Decision.RETAKE,
+            "attempt": ATTEMPT,
+            "history": [_step(CaseState.FAILED), _step(CaseState.VOIDED), _step(CaseState.VOIDED)],
+        },
     }
+
+
+def _step(state: CaseState) -> StateChange:
+    return StateChange(at=timezone.now(), state=state, by="N")
 
 
 def outcome_of(decision: Decision) -> CaseOutcome:
@@ -129,6 +139,19 @@ def void_unseen(case: Case) -> Case | None:
     return Case.objects.void(pk=case.pk, version=case.version - 1, by="N", reason="why")
 
 
+def reinstate(case: Case) -> Case | None:
+    return _reinstate(case, case.version)
+
+
+def reinstate_unseen(case: Case) -> Case | None:
+    return _reinstate(case, case.version - 1)
+
+
+def _reinstate(case: Case, version: int) -> Case | None:
+    to = case.state_before_void
+    return Case.objects.reinstate(pk=case.pk, version=version, to=to, by="N", reason="why")
+
+
 def settle(case: Case) -> Case | None:
     outcome = outcome_of(Decision.REFER)
     return Case.objects.settle(case=case, outcome=outcome, by="N", reason="why")
@@ -179,6 +202,8 @@ TABLE: dict[Callable, dict[str, str]] = {
     cancel: dict.fromkeys(("draft", "queued", "used up", "failed"), CaseState.CANCELLED),
     void: dict.fromkeys(("graded", "retake", "retake failed"), CaseState.VOIDED),
     void_unseen: {},
+    reinstate: {"voided": CaseState.GRADED, "voided failed": CaseState.FAILED},
+    reinstate_unseen: {},
     settle: {"retake": CaseState.GRADED, "retake failed": CaseState.GRADED},
     postpone_hint: dict.fromkeys(("queued", "retake queued", "used up"), STAYS),
     amend: EDITABLE,

@@ -336,6 +336,6 @@ def test_visit_of_the_wrong_patient_is_marked_as_entered_in_error(a, nurse):
         assert AuditEvent.objects.filter(action=Action.VOID, subject_id=str(case.pk)).count() == 1
         right_case = make_case(make_patient(a.hospital), lateralities=())
         sha256 = case.images[0].sha256
-        assert Case.objects.with_image(sha256=sha256, other_than=right_case.pk) is None
+        assert Case.objects.with_image(sha256s=[sha256], other_than=right_case.pk) is None
     again = nurse.post(url("case-void", case.pk), {"reason": "Once more"}, follow=True)
     assert "Somebody else changed this case" in text_of(again)

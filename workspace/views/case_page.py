@@ -7,7 +7,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from workspace.case_parts import EyeImage
-from workspace.forms import CaseCancelForm, CaseDetailsForm, CaseVoidForm, RetakesEndForm
+from workspace.forms import (
+    CaseCancelForm,
+    CaseDetailsForm,
+    CaseReinstateForm,
+    CaseVoidForm,
+    RetakesEndForm,
+)
 from workspace.models import Case
 from workspace.schemas import (
     GRADE_NAMES,
@@ -19,6 +25,7 @@ from workspace.schemas import (
     Field,
     Laterality,
 )
+from workspace.selectors import case_with_photographs_of
 from workspace.services import case_gaps
 
 # After this long without a worker the page says so, in words that reassure.
@@ -125,9 +132,16 @@ def case_context(case: Case) -> dict:
         "details_form": CaseDetailsForm(instance=case),
         "cancel_form": CaseCancelForm(),
         "void_form": CaseVoidForm(),
+        "reinstate_form": CaseReinstateForm(),
+        "photographs_in": _photographs_in(case),
         "retakes_form": RetakesEndForm(),
         "upload_max_mb": settings.UPLOAD_MAX_BYTES // 1_000_000,
     }
+
+
+def _photographs_in(case: Case) -> Case | None:
+    """Return the case that keeps one that was entered in error from being taken back, or None."""
+    return case_with_photographs_of(case) if case.state == CaseState.VOIDED else None
 
 
 def _eye_column(case: Case, laterality: Laterality) -> EyeColumn:

@@ -15,12 +15,19 @@ from drservice.common.list_pages import list_page
 from drservice.common.numbers import whole_number
 from workspace.access import access_case
 from workspace.case_events import Listener, case_stream, worklist_stream
-from workspace.forms import CaseCancelForm, CaseDetailsForm, CaseVoidForm, RetakesEndForm
+from workspace.forms import (
+    CaseCancelForm,
+    CaseDetailsForm,
+    CaseReinstateForm,
+    CaseVoidForm,
+    RetakesEndForm,
+)
 from workspace.models import Case
 from workspace.selectors import case_list as list_cases
 from workspace.services import case_amend
 from workspace.services import case_cancel as cancel_case
 from workspace.services import case_end_retakes as end_retakes
+from workspace.services import case_reinstate as reinstate_case
 from workspace.services import case_submit as submit_case
 from workspace.services import case_void as void_case
 from workspace.trail import case_viewed
@@ -180,6 +187,24 @@ def case_void(request: HttpRequest, pk: ObjectId) -> HttpResponse:
         void_case(case=case, by=request.user.name, reason=form.cleaned_data["reason"])
     except ServiceFault as fault:
         messages.error(request, fault.message)
+    return redirect("workspace:case-detail", case.pk)
+
+
+@member(Capability.CAPTURE_CASES)
+@require_POST
+def case_reinstate(request: HttpRequest, pk: ObjectId) -> HttpResponse:
+    """Take back that a case was entered in error."""
+    case = access_case(request, pk)
+    form = CaseReinstateForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Say in a few words how you know that this visit was right.")
+        return redirect("workspace:case-detail", case.pk)
+    try:
+        reinstate_case(case=case, by=request.user.name, reason=form.cleaned_data["reason"])
+    except ServiceFault as fault:
+        messages.error(request, fault.message)
+    else:
+        messages.success(request, "This visit counts again, as it did before it was marked.")
     return redirect("workspace:case-detail", case.pk)
 
 
