@@ -19,7 +19,7 @@ from bson import ObjectId
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, resolve_url
+from django.shortcuts import redirect, render, resolve_url
 from django.utils.cache import add_never_cache_headers
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -116,6 +116,9 @@ def _refuse_non_members(request: HttpRequest, access: Access) -> HttpResponse | 
         return _to_sign_in(request)
     if not access_membership(request).can(access.capability):
         raise PermissionDenied(f"Your role can't {access.capability.label}.")
+    if request.has_moved and request.method not in ("GET", "HEAD"):
+        # Entered while the session still worked in another hospital.
+        return render(request, "accounts/csrf_failure.html", status=403)
     return still_to_do(request)
 
 

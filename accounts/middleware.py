@@ -7,11 +7,18 @@ from datetime import timedelta
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import rotate_token
 from django.utils import timezone
 
 from accounts.announcements import access_announce
 from accounts.models import Membership
-from accounts.open_sessions import SESSION_BEGAN, SESSION_SEEN, chosen_membership, is_over
+from accounts.open_sessions import (
+    SESSION_BEGAN,
+    SESSION_SEEN,
+    SESSION_WORKED_IN,
+    chosen_membership,
+    is_over,
+)
 from accounts.scoping import hospital_scope
 from accounts.selectors import memberships_of
 
@@ -47,6 +54,8 @@ class HospitalScopeMiddleware:
 
     Memberships are read afresh on every request, so a deactivated person or a changed role
     counts from the next click on. `request.memberships` holds all that are valid right now.
+    `request.has_moved` tells that the session worked in another hospital until now: what was
+    entered there must not end up here.
     """
 
     def __init__(self, get_response) -> None:
@@ -55,6 +64,10 @@ class HospitalScopeMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.memberships = _memberships(request)
         request.membership = chosen_membership(request.session, request.memberships)
+        request.has_moved = _has_moved(request)
+        if request.has_moved:
+            # Forms on pages that are still open from the other hospital are void.
+            rotate_token(request)
         if request.membership and _is_click(request):
             _seen(request.membership)
         with _scope_for(request.membership):
@@ -83,6 +96,16 @@ def _seen(membership: Membership) -> None:
     now = timezone.now()
     if membership.last_seen_at is None or now - membership.last_seen_at > LAST_SEEN_STEP:
         Membership.objects.filter(pk=membership.pk).update(last_seen_at=now)
+
+
+def _has_moved(request: HttpRequest) -> bool:
+    if not request.user.is_authenticated:
+        return False
+    here = str(request.membership.hospital_id) if request.membership else ""
+    before = request.session.get(SESSION_WORKED_IN, "")
+    if here != before:
+        request.session[SESSION_WORKED_IN] = here
+    return before not in ("", here)
 
 
 def _scope_for(membership: Membership | None):

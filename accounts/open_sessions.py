@@ -13,6 +13,8 @@ from accounts.models import Membership, User
 from accounts.selectors import has_mfa, memberships_of
 
 SESSION_HOSPITAL = "hospital_id"
+# Where the latest request worked, chosen or not.
+SESSION_WORKED_IN = "worked_in"
 SESSION_BEGAN = "began_at_s"
 SESSION_SEEN = "seen_at_s"
 

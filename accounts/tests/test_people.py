@@ -1,5 +1,6 @@
 """A hospital's people: adding, changing and deactivating them, and only one's own."""
 
+import re
 import threading
 from datetime import timedelta
 from functools import partial
@@ -10,6 +11,7 @@ from allauth.usersessions.models import UserSession
 from bson import ObjectId
 from django.core.exceptions import ValidationError
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 
 from accounts.audit.models import AuditEvent
@@ -163,6 +165,50 @@ def test_switcher_changes_to_own_hospitals_only(two_hospitals, client_of):
 
     membership_deactivate(membership=membership_of(user, two_hospitals.b.hospital))
     assert "Who works at Hospital A" in session.get(PEOPLE).text
+
+
+def in_two_hospitals(two_hospitals) -> tuple[User, Client]:
+    """Return somebody who works in A and in B, signed in in A, with a browser that checks forms."""
+    user = make_member(two_hospitals.a.hospital, Role.STAFF)
+    membership_create(user=user, hospital=two_hospitals.b.hospital, roles=[Role.STAFF])
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return user, browser
+
+
+def token_in(page) -> str:
+    return re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text).group(1)
+
+
+def registered(browser: Client, token: str):
+    patient = {"name": "Ana", "mrn": "A-1", "birth_date": "1950-01-02", "sex": "F"}
+    sent = {**patient, "diabetes_type": "2", "csrfmiddlewaretoken": token}
+    return browser.post("/patients/new/", sent)
+
+
+def test_form_that_was_opened_in_one_hospital_changes_nothing_in_another(two_hospitals):
+    _, browser = in_two_hospitals(two_hospitals)
+    token = token_in(browser.get("/patients/new/"))
+    to_b = {"hospital": str(two_hospitals.b.hospital.pk), "csrfmiddlewaretoken": token}
+    assert browser.post("/accounts/hospital/", to_b).status_code == 302
+
+    at_once = registered(browser, token)
+    assert at_once.status_code == 403
+    assert "went to another hospital" in at_once.text
+    browser.get("/patients/")
+    assert registered(browser, token).status_code == 403
+    assert registered(browser, token_in(browser.get("/patients/new/"))).status_code == 302
+
+
+def test_form_changes_nothing_elsewhere_when_its_hospital_shuts_somebody_out(two_hospitals):
+    user, browser = in_two_hospitals(two_hospitals)
+    token = token_in(browser.get("/patients/new/"))
+    membership_deactivate(membership=membership_of(user, two_hospitals.a.hospital))
+    assert registered(browser, token).status_code == 403
+    token = token_in(browser.get("/patients/new/"))
+    membership_activate(membership=membership_of(user, two_hospitals.a.hospital))
+    browser.post("/accounts/sign-out/", {"csrfmiddlewaretoken": token})
+    assert "_auth_user_id" not in browser.session
 
 
 def test_operator_stays_out_of_a_hospital_that_adds_them(two_hospitals, client_of):
