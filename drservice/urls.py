@@ -4,6 +4,8 @@ from django.urls import include, path
 
 from drservice import health
 
+handler400 = "drservice.errors.bad_request"
+
 urlpatterns = [
     path("healthz", health.alive, name="alive"),
     path("readyz", health.ready, name="ready"),

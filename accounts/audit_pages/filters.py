@@ -6,6 +6,7 @@ import re
 from bson import ObjectId
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 
 from accounts.audit.actions import Action
@@ -14,7 +15,18 @@ from accounts.selectors import member_list
 
 RECORD_ID = re.compile(r"[0-9a-f]{24}")
 ACTIONS = sorted(Action.choices, key=lambda choice: choice[1])
+FIRST_DAY, LAST_DAY = dt.date(1900, 1, 1), dt.date(2999, 12, 31)
 NO_RECORD = "A record is named by the 24 letters and digits in the address of its page."
+
+
+class _DayField(forms.DateField):
+    """A day within what a calendar can count on from in every time zone; may stay empty."""
+
+    widget = forms.DateInput(attrs={"type": "date"})
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(required=False, **kwargs)
+        self.validators += [MinValueValidator(FIRST_DAY), MaxValueValidator(LAST_DAY)]
 
 
 class AuditFilterForm(forms.Form):
@@ -34,12 +46,8 @@ class AuditFilterForm(forms.Form):
         max_length=300,
         widget=forms.TextInput(attrs={"placeholder": "Address of its page"}),
     )
-    since = forms.DateField(
-        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
-    )
-    until = forms.DateField(
-        label="To, and on", required=False, widget=forms.DateInput(attrs={"type": "date"})
-    )
+    since = _DayField(label="From")
+    until = _DayField(label="To, and on")
 
     def __init__(self, *args, hospital: Hospital, **kwargs) -> None:
         super().__init__(*args, **kwargs)

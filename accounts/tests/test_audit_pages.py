@@ -108,7 +108,15 @@ def test_filters_find_what_they_say(auditor, hospital, two_hospitals):
 
 
 @pytest.mark.parametrize(
-    "query", ["record=nobody", "person=x", "action[$ne]=x&action=%24ne", "since=tomorrow"]
+    "query",
+    [
+        "record=nobody",
+        "person=x",
+        "action[$ne]=x&action=%24ne",
+        "since=tomorrow",
+        "since=0001-01-01",
+        "until=9999-12-31",
+    ],
 )
 def test_filter_that_makes_no_sense_is_refused_and_shows_nothing(auditor, hospital, query):
     record(hospital)

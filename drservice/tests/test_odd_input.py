@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from drservice.tests.door_table import missing
@@ -151,3 +152,14 @@ def test_missing_and_unknown_fields_are_refused_and_not_an_error(walkers, object
                     person, "POST", address_of(row, arguments), fields_of(row, hospital_a)
                 )
                 assert answer.status_code < 500, row.name
+
+
+@pytest.mark.parametrize("letters", ["utf-7", "utf-16"])
+def test_form_in_letters_that_are_not_read_is_answered_once(letters):
+    client = Client(enforce_csrf_checks=True)
+    address = reverse("accounts:sign-in")
+    client.get(address)
+    kind = f"application/x-www-form-urlencoded; charset={letters}"
+    answer = client.post(address, "email=a", content_type=kind)
+    assert answer.status_code == 400
+    assert "could not be read" in answer.text
