@@ -37,7 +37,8 @@ def test_destroyed_key_stops_in_another_process_within_seconds(
         web.wait_for_url(f"{address}healthz")
         assert "Wilhelmina Known" in worklist()
 
-        call_command("hospital_key_destroy", hospital.name, confirm=hospital.name)
+        words = {"confirm": hospital.name, "reason": "The contract has ended"}
+        call_command("hospital_key_destroy", hospital.name, **words)
         destroyed = time.monotonic()
         web.wait_until(lambda: UNREADABLE in worklist(), "a name that can't be read", 30)
         # The time of one look is the test's, not the key's.

@@ -199,6 +199,8 @@ def test_key_is_destroyed_only_when_its_name_is_said_twice(capsys):
         call_command("hospital_key_destroy", "Lake Clinic", confirm="lake clinic")
     with pytest.raises(CommandError, match="There is no hospital with this name"):
         call_command("hospital_key_destroy", "Lake", confirm="Lake")
+    with pytest.raises(CommandError, match=r"Nothing was destroyed: say why"):
+        call_command("hospital_key_destroy", "Lake Clinic", confirm="Lake Clinic", reason=" ")
     with hospital_scope(hospital.pk):
         assert Patient.objects.get(pk=patient.pk).name == patient.name
     assert events(Action.KEY_DESTROY) == []

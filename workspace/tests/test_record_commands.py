@@ -69,6 +69,13 @@ def test_patient_export_writes_a_private_file_and_tells_the_trail(hospital, case
     assert zipfile.ZipFile(out).testzip() is None
 
 
+def test_hospital_export_needs_a_reason(hospital, tmp_path):
+    with pytest.raises(CommandError, match="--reason"):
+        run("hospital_export", hospital.name, "--out", tmp_path / "out", "--reason", " ")
+    assert exports_of(hospital) == 0
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("patient", ["nobody", str(ObjectId())])
 def test_patient_export_refuses_who_is_not_there(hospital, patient, tmp_path):
     out = tmp_path / "record.zip"

@@ -27,6 +27,8 @@ class Command(ActingCommand):
             raise CommandError(
                 f"Nothing was destroyed: --confirm must repeat the name, {found.name!r}."
             )
+        if not reason.strip():
+            raise CommandError("Nothing was destroyed: say why with --reason, for the audit trail.")
         try:
             hospital_key_destroy(hospital=found, reason=reason)
         except ServiceFault as fault:

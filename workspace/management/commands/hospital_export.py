@@ -28,6 +28,10 @@ class Command(ActingCommand):
         if check:
             self._check(out)
             return
+        if not reason.strip():
+            raise CommandError(
+                "Say with --reason what the export is for, for the audit trail."
+            )
         try:
             export = hospital_export(hospital=found, out=out, reason=reason)
         except (ServiceFault, OSError) as error:
