@@ -29,9 +29,7 @@ class Command(ActingCommand):
             self._check(out)
             return
         if not reason.strip():
-            raise CommandError(
-                "Say with --reason what the export is for, for the audit trail."
-            )
+            raise CommandError("Say with --reason what the export is for, for the audit trail.")
         try:
             export = hospital_export(hospital=found, out=out, reason=reason)
         except (ServiceFault, OSError) as error:
