@@ -19,9 +19,19 @@ def make_hospital(name: str = "") -> Hospital:
 
 
 def make_user(**fields) -> User:
+    return user_create(password=PASSWORD, **_made_up(fields))
+
+
+def new_user(**fields) -> User:
+    """Return a person who is not stored yet, as `make_user` would make them."""
+    user = User(**_made_up(fields))
+    user.set_password(PASSWORD)
+    return user
+
+
+def _made_up(fields: dict) -> dict:
     number = next(_numbers)
-    fields = {"email": f"person{number}@example.org", "name": f"Person {number}", **fields}
-    return user_create(password=PASSWORD, **fields)
+    return {"email": f"person{number}@example.org", "name": f"Person {number}", **fields}
 
 
 def make_invitation(hospital: Hospital, *roles: Role, **fields) -> Invitation:
@@ -54,5 +64,11 @@ def make_member(hospital: Hospital, *roles: Role, **fields) -> User:
 
 def make_membership(user: User, hospital: Hospital, *roles: Role) -> Membership:
     """Place a person in a hospital without an event of it: most tests are about something else."""
+    membership = new_membership(user, hospital, *roles)
+    membership.save(force_insert=True)
+    return membership
+
+
+def new_membership(user: User, hospital: Hospital, *roles: Role) -> Membership:
     in_order = [role for role in Role if role in roles]
-    return Membership.objects.create(user=user, hospital=hospital, name=user.name, roles=in_order)
+    return Membership(user=user, hospital=hospital, name=user.name, roles=in_order)

@@ -10,7 +10,18 @@ MASTER_KEYS = ["only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz"]
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "testserver"]
 # Argon2 takes 50 ms by design; a suite that signs in a thousand times needs the quick one.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-DATABASES["default"]["OPTIONS"]["serverSelectionTimeoutMS"] = 15000
+DATABASES = {
+    "default": {
+        **DATABASES["default"],
+        "OPTIONS": {
+            **DATABASES["default"]["OPTIONS"],
+            "serverSelectionTimeoutMS": 15000,
+            # Nothing that a test writes has to survive its mongod: so no write waits for the disk.
+            "w": 1,
+            "journal": False,
+        },
+    }
+}
 STORAGES = {
     **STORAGES,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

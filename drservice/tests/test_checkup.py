@@ -10,6 +10,7 @@ from django.core.management import call_command
 from accounts.keys.sealing import seal
 from accounts.tests.factories import make_hospital
 from drservice.embedded.ports import free_port
+from drservice.settings import base
 from drservice.supervisor import checkup
 from drservice.supervisor.checkup import Finding, Note, Problem, Question, State, check_up
 from drservice.testing.managed_process import ManagedProcess
@@ -94,7 +95,9 @@ def test_server_that_a_variable_names_and_that_is_away_is_told_from_an_embedded_
 
 
 @pytest.mark.django_db
-def test_records_and_photographs_are_found_well_on_real_servers(settings):
+def test_records_and_photographs_are_found_well_on_real_servers(settings, monkeypatch):
+    options = base.DATABASES["default"]["OPTIONS"]
+    monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", options)
     assert "version" in checkup.mongodb()
     assert "rs0, 1 member(s)" in checkup.replica_set()
     assert "s from MongoDB's" in checkup.clock()
@@ -107,7 +110,7 @@ def test_records_and_photographs_are_found_well_on_real_servers(settings):
     with pytest.raises(Problem, match="can't be seen"):
         checkup.beat()
     settings.MONGODB_URI += "&w=1"
-    settings.DATABASES["default"]["OPTIONS"] = {}
+    monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", {})
     with pytest.raises(Problem, match="one lost node may lose a case"):
         checkup.write_concern()
 

@@ -6,7 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from pymongo import MongoClient
 
+from accounts.models import Hospital, Membership, User
+from accounts.permissions import Role
+from accounts.tests.factories import PASSWORD, make_hospital, make_member
+from drservice.testing.clearing import Clearing
 from drservice.testing.managed_process import ManagedProcess, ProcessFailed, is_gone
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,3 +88,45 @@ def test_managed_process_that_ends_early_fails_with_its_last_lines(tmp_path):
     ):
         process.wait_for_line("ready")
     assert process.wait_for_exit() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_any_process_wrote_is_cleared_and_nothing_else_is_touched(tenant_commands):
+    clearing = Clearing()
+    clearing.clear()
+    make_hospital()
+    # Another client is as good as another process: nothing of it passes through this one's.
+    uri = connection.settings_dict["HOST"]
+    with MongoClient(uri) as elsewhere, elsewhere.start_session() as session:
+        theirs = elsewhere[connection.settings_dict["NAME"]]
+        theirs["images.files"].insert_one({"filename": "test/one"})
+        with session.start_transaction():
+            theirs["accounts_user"].insert_one({"email": "x"}, session=session)
+        with tenant_commands.recording() as sent:
+            clearing.clear()
+        deleted = [body["delete"] for name, body in sent if name == "delete"]
+        assert sorted(deleted) == ["accounts_hospital", "accounts_user", "images.files"]
+        assert [theirs[name].count_documents({}) for name in deleted] == [0, 0, 0]
+        assert theirs["django_migrations"].count_documents({}) > 0
+
+
+def test_two_hospitals_are_as_the_services_would_make_them(two_hospitals):
+    made = make_member(make_hospital(), Role.STAFF)
+    staff = two_hospitals.a.staff
+    assert User.objects.get(email=staff.email).check_password(PASSWORD)
+    [mine], [theirs] = staff.memberships.all(), made.memberships.all()
+    assert mine.hospital == two_hospitals.a.hospital
+    for model, pk, other in (
+        (Hospital, mine.hospital_id, theirs.hospital_id),
+        (User, staff.pk, made.pk),
+        (Membership, mine.pk, theirs.pk),
+    ):
+        assert kinds_of(stored(model, pk)) == kinds_of(stored(model, other))
+
+
+def stored(model, pk) -> dict:
+    return connection.database[model._meta.db_table].find_one({"_id": pk})
+
+
+def kinds_of(document: dict) -> dict[str, type]:
+    return {name: type(value) for name, value in document.items()}
