@@ -1,5 +1,6 @@
-"""A clean database for the next test."""
+"""A clean MongoDB and a clean Redis for the next test."""
 
+import redis
 from django.db import connection
 
 from accounts.audit.open_keys import forget_open_keys
@@ -10,22 +11,30 @@ KEPT_COLLECTIONS = {"django_migrations", "django_content_type", "auth_permission
 
 
 class Clearing:
-    """Empties the collections to which anybody has written since the last time.
+    """Empties Redis, and the collections to which anybody has written since the last time.
 
     MongoDB itself says which those are, so what other processes wrote is found too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, redis_client: redis.Redis) -> None:
+        self._redis = redis_client
         self._written: dict[str, dict] = {}
 
     def clear(self) -> None:
+        _require_no_transaction()
         # The keys go with everything else; one that lingered would seal what nobody can open.
         forget_keys()
         forget_open_keys()
+        self._redis.flushdb()
         for name, written in _written().items():
             if written != self._written.get(name):
                 connection.database[name].delete_many({})
         self._written = _written()
+
+
+def _require_no_transaction() -> None:
+    """Fail the test that left one open, not the next one, whose records would end in it."""
+    assert connection.session is None, "The test left a transaction open."
 
 
 def _written() -> dict[str, dict]:

@@ -2,7 +2,7 @@
 
 Addresses are fixed before Django reads its settings; the servers start with the first test that
 uses the database, in a directory that goes away. `TEST_MONGODB_URI` and `TEST_REDIS_URL` point
-the tests at servers that run already.
+the tests at servers that run already, and whose Redis database the tests empty.
 """
 
 import os

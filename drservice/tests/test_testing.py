@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from django_mongodb_backend.transaction import atomic
 from pymongo import MongoClient
 
 from accounts.models import Hospital, Membership, User
 from accounts.permissions import Role
 from accounts.tests.factories import PASSWORD, make_hospital, make_member
+from drservice import health
 from drservice.testing.clearing import Clearing
 from drservice.testing.managed_process import ManagedProcess, ProcessFailed, is_gone
 
@@ -92,8 +94,10 @@ def test_managed_process_that_ends_early_fails_with_its_last_lines(tmp_path):
 
 @pytest.mark.django_db(transaction=True)
 def test_what_any_process_wrote_is_cleared_and_nothing_else_is_touched(tenant_commands):
-    clearing = Clearing()
+    redis_client = health.redis_client()
+    clearing = Clearing(redis_client)
     clearing.clear()
+    redis_client.set("a", "key")
     make_hospital()
     # Another client is as good as another process: nothing of it passes through this one's.
     uri = connection.settings_dict["HOST"]
@@ -106,6 +110,7 @@ def test_what_any_process_wrote_is_cleared_and_nothing_else_is_touched(tenant_co
             clearing.clear()
         deleted = [body["delete"] for name, body in sent if name == "delete"]
         assert sorted(deleted) == ["accounts_hospital", "accounts_user", "images.files"]
+        assert redis_client.keys() == []
         assert [theirs[name].count_documents({}) for name in deleted] == [0, 0, 0]
         assert theirs["django_migrations"].count_documents({}) > 0
 
@@ -130,3 +135,9 @@ def stored(model, pk) -> dict:
 
 def kinds_of(document: dict) -> dict[str, type]:
     return {name: type(value) for name, value in document.items()}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_leaves_a_transaction_open_is_told_so():
+    with atomic(), pytest.raises(AssertionError, match="left a transaction open"):
+        Clearing(health.redis_client()).clear()
