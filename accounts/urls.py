@@ -3,7 +3,7 @@ from django.urls import path
 from accounts import views
 from accounts.audit_pages import views as audit
 from accounts.people.views import answer, invitations, members, roster, rules
-from accounts.sign_in.views import entrance, security
+from accounts.sign_in.views import entrance, first_factor, security
 
 app_name = "accounts"
 urlpatterns = [
@@ -11,6 +11,8 @@ urlpatterns = [
     path("sign-in/", entrance.sign_in, name="sign-in"),
     path("sign-out/", entrance.sign_out, name="sign-out"),
     path("password/", entrance.password_change, name="password-change"),
+    path("security/first/", first_factor.first_factor, name="first-factor"),
+    path("security/first/mail/", first_factor.first_factor_mail, name="first-factor-mail"),
     path("sessions/", security.session_list, name="session-list"),
     path("sessions/others/", security.session_close_others, name="session-close-others"),
     path("sessions/<oid:pk>/", security.session_close, name="session-close"),

@@ -37,6 +37,7 @@ class Action(models.TextChoices):
     SESSION_END = "session_end", "Session ended"
     PASSWORD_CHANGE = "password_change", "Password changed"  # noqa: S105
     PASSWORD_RESET = "password_reset", "Password reset"  # noqa: S105
+    MFA_CODE = "mfa_code", "Code for a first second factor"
     MFA_ADD = "mfa_add", "Second factor added"
     MFA_REMOVE = "mfa_remove", "Second factor removed"
     DENIED = "denied", "Refused"

@@ -6,11 +6,18 @@ from functools import wraps
 from bson import ObjectId
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 from redis.exceptions import RedisError
 
-from accounts.sign_in.selectors import SecondFactors, passkey_of, second_factors_of
+from accounts.sign_in.selectors import (
+    SecondFactors,
+    needs_mail_proof,
+    passkey_of,
+    second_factors_of,
+)
 
 
 def engine_view(view: Callable, *, mark: Callable, methods: tuple[str, ...]) -> Callable:
@@ -40,6 +47,19 @@ def only_with(view: Callable, condition: Callable[[SecondFactors], object]) -> C
     def checked(request: HttpRequest, *args, **kwargs) -> HttpResponse:
         if not condition(second_factors_of(request.user)):
             return redirect("mfa_index")
+        return view(request, *args, **kwargs)
+
+    return checked
+
+
+def only_proven(view: Callable) -> Callable:
+    """Lead to a code by mail who has no second factor yet and has proven their password alone."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args, **kwargs) -> HttpResponse:
+        if needs_mail_proof(request):
+            back = urlencode({"next": request.path})
+            return redirect(f"{reverse('accounts:first-factor')}?{back}")
         return view(request, *args, **kwargs)
 
     return checked

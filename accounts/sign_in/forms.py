@@ -142,6 +142,22 @@ class AppAddForm(ActivateTOTPForm):
         return code
 
 
+class MailedCodeForm(forms.Form):
+    """Take the code that proves that somebody reads their mail."""
+
+    code = forms.CharField(
+        max_length=MAX_CODE_CHARACTERS,
+        help_text="Eight letters; the dash between them may be left out.",
+        widget=forms.TextInput(
+            attrs={
+                "autocomplete": "one-time-code",
+                "autocapitalize": "characters",
+                "spellcheck": "false",
+            }
+        ),
+    )
+
+
 @contextmanager
 def _refusing_what_is_no_passkey() -> Iterator[None]:
     """Take what is no answer of a passkey at all for a wrong one."""

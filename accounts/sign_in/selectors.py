@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from allauth.account.authentication import get_authentication_records
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from bson import ObjectId
@@ -15,6 +16,10 @@ from accounts.selectors import has_mfa
 
 # The list is told of a click once a minute at most.
 SEEN_LATE_S = 90
+# Proofs in a session's records beyond a password that others may know: the person's mail, the
+# secret by which the account was made, and the word of their directory.
+MAIL_PROOF, INVITATION_PROOF = "mail", "invitation"
+BEYOND_THE_PASSWORD = {MAIL_PROOF, INVITATION_PROOF, "socialaccount"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,14 @@ class SecondFactors:
 
 def has_second_factor(user: User) -> bool:
     return bool(has_mfa([user.pk]))
+
+
+def needs_mail_proof(request: HttpRequest) -> bool:
+    """Tell whether the caller must read their mail before they set up a first second factor."""
+    if has_second_factor(request.user):
+        return False
+    records = get_authentication_records(request, request.user)
+    return not any(record["method"] in BEYOND_THE_PASSWORD for record in records)
 
 
 def second_factors_of(user: User) -> SecondFactors:

@@ -8,6 +8,7 @@ from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.core.mail import EmailMessage
+from django.db.models import F
 
 from accounts.announcements import access_announce
 from accounts.audit.accounts import account_record
@@ -39,16 +40,27 @@ def session_end(*, session: UserSession) -> None:
 def sessions_end(*, user: User, except_key: str = "") -> int:
     """Sign a person out everywhere, but for the session with the key `except_key`.
 
-    Returns how many sessions that were.
+    Returns how many listed sessions that were. The session that is to go on needs Django's
+    `update_session_auth_hash`.
     """
-    sessions = UserSession.objects.filter(user_id=user.pk).exclude(session_key=except_key)
-    ended = list(sessions)
-    for session in ended:
+    ended = sessions_outdate(user=user, except_key=except_key)
+    account_record(Action.SESSION_END, user, after={"sessions": ended})
+    return ended
+
+
+def sessions_outdate(*, user: User, except_key: str) -> int:
+    """Do what `sessions_end` does as a part of another change, whose event stands for it.
+
+    Not by the list of sessions alone: one that has not clicked yet isn't on it, and one that is
+    being opened at this instant neither.
+    """
+    User.objects.filter(pk=user.pk).update(sessions_version=F("sessions_version") + 1)
+    user.refresh_from_db(fields=["sessions_version"])
+    sessions = list(UserSession.objects.filter(user_id=user.pk).exclude(session_key=except_key))
+    for session in sessions:
         session.end()
-    if ended:
-        access_announce(user.pk)
-        account_record(Action.SESSION_END, user, after={"sessions": len(ended)})
-    return len(ended)
+    access_announce(user.pk)
+    return len(sessions)
 
 
 @audited

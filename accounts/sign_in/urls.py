@@ -11,10 +11,10 @@ from allauth.mfa.webauthn import views as webauthn
 from django.urls import path, re_path, reverse_lazy
 
 from accounts.access import public, signed_in
-from accounts.sign_in.doors import engine_view, only_own_passkey, only_with
+from accounts.sign_in.doors import engine_view, only_own_passkey, only_proven, only_with
 from accounts.sign_in.oidc import PROVIDER
 from accounts.sign_in.views import entrance, oidc, security
-from accounts.sign_in.views.factors import AppAddView, CodesRenewView
+from accounts.sign_in.views.factors import AppAddView, CodesRenewView, PasskeyAddView
 
 FORM, PAGE = ("GET", "HEAD", "POST"), ("GET", "HEAD")
 DIRECTORY = {"provider_id": PROVIDER}
@@ -41,7 +41,7 @@ urlpatterns = [
         "again/passkey/", _own(webauthn.reauthenticate_webauthn), name="mfa_reauthenticate_webauthn"
     ),
     path("security/", security.security, name="mfa_index"),
-    path("security/app/", _own(AppAddView.as_view()), name="mfa_activate_totp"),
+    path("security/app/", _own(only_proven(AppAddView.as_view())), name="mfa_activate_totp"),
     path(
         "security/app/remove/",
         _own(only_with(totp.deactivate_totp, lambda factors: factors.app)),
@@ -57,7 +57,11 @@ urlpatterns = [
         _own(only_with(CodesRenewView.as_view(), bool)),
         name="mfa_generate_recovery_codes",
     ),
-    path("security/passkeys/add/", _own(webauthn.add_webauthn), name="mfa_add_webauthn"),
+    path(
+        "security/passkeys/add/",
+        _own(only_proven(PasskeyAddView.as_view())),
+        name="mfa_add_webauthn",
+    ),
     path(
         "security/passkeys/<oid:pk>/",
         _own(only_own_passkey(webauthn.EditWebAuthnView.as_view(success_url=TO_SECURITY))),

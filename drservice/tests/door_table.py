@@ -40,6 +40,8 @@ accounts:start              GET       signed-in       -
 accounts:sign-in            GET,POST  public          -
 accounts:sign-out           POST      signed-in       -
 accounts:password-change    GET,POST  signed-in       -
+accounts:first-factor       GET,POST  signed-in       -
+accounts:first-factor-mail  POST      signed-in       -
 accounts:session-list       GET       signed-in       -
 accounts:session-close      POST      signed-in       ~session
 accounts:session-close-others  POST   signed-in       -

@@ -24,5 +24,8 @@ class Command(ActingCommand):
             raise CommandError(
                 f"{user.email} has no second factor. Their password may be the fault."
             )
-        self.stdout.write(f"{user.email} signs in with their password alone, and can set up a new")
-        self.stdout.write("second factor. Every session they had is over.")
+        self.stdout.write(f"{user.email} signs in with their password alone. They can set up a new")
+        self.stdout.write(
+            "second factor with a code, which goes to their mail, or which the command"
+        )
+        self.stdout.write("second_factor_code prints. Every session they had is over.")

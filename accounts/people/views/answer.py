@@ -17,6 +17,8 @@ from accounts.pages import form_page, posted, require_form
 from accounts.people.doors import SESSION_INVITATION, open_by_link, opened_invitation
 from accounts.people.forms import InvitationAcceptForm
 from accounts.people.services import invitation_accept, invitation_accept_as_new
+from accounts.sign_in.first_factor import proof_keep
+from accounts.sign_in.selectors import INVITATION_PROOF
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 
@@ -109,6 +111,7 @@ def _as_new(request: HttpRequest, invitation: Invitation) -> HttpResponse:
             form.add_error(None, refusal.messages)
         else:
             login(request, user, backend=BACKEND)
+            proof_keep(request, INVITATION_PROOF)
             return _welcome(request, invitation)
     return form_page(request, "accounts/invitation_join.html", form, invitation=invitation)
 

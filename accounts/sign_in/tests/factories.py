@@ -1,15 +1,18 @@
-"""People with second factors, and the codes that their apps would show."""
+"""People with second factors, and the codes of their apps and of their mail."""
 
+import re
 import time
 
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
+from django.core import mail
 from django.test import Client
 
 from accounts.models import User
 from accounts.tests.factories import PASSWORD, make_user
 
 SIGN_IN, CODE = "/accounts/sign-in/", "/accounts/sign-in/code/"
+FIRST, FIRST_MAIL = "/accounts/security/first/", "/accounts/security/first/mail/"
 STEP_S = 30
 
 
@@ -51,6 +54,25 @@ def signed_in_freshly(user: User, secret: str = "") -> Client:
         enter_code(client, code_of(secret))
     assert is_signed_in(client)
     return client
+
+
+def mailed_code(client: Client) -> str:
+    """Have a code mailed to whoever is signed in, and return it."""
+    sent = len(mail.outbox)
+    assert client.post(FIRST_MAIL).status_code == 302
+    assert len(mail.outbox) == sent + 1
+    return code_in(mail.outbox[-1].body)
+
+
+def code_in(text: str) -> str:
+    [found] = re.findall(r"^[A-Z]{4}-[A-Z]{4}$", text, re.MULTILINE)
+    return found
+
+
+def prove_mail(client: Client) -> None:
+    """Enter the code that was mailed, and throw the mail away."""
+    assert client.post(FIRST, {"code": mailed_code(client)}).status_code == 302
+    mail.outbox.pop()
 
 
 def is_signed_in(client: Client) -> bool:

@@ -11,7 +11,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.sign_in.guesses import FAILURES
 from accounts.sign_in.passwords import DressedUpPasswordValidator, NamesInPasswordValidator
-from accounts.sign_in.tests.factories import SIGN_IN, is_signed_in, make_user_with_app
+from accounts.sign_in.tests.factories import SIGN_IN, is_signed_in, make_user_with_app, prove_mail
 from accounts.tests.factories import PASSWORD, make_hospital, make_member, make_user
 
 WRONG = "not the password"
@@ -150,6 +150,7 @@ def test_codes_and_passkeys_take_operators_for_text(client, fields):
 @pytest.mark.parametrize("credential", ["{}", "[]", "1", "null", '{"id": {"$gt": ""}}', "x"])
 def test_what_is_no_passkey_is_not_added(client, credential):
     try_one(client, make_user().email, PASSWORD)
+    prove_mail(client)
     client.get("/accounts/security/passkeys/add/")
     fields = {"name": "Planted", "credential": credential}
     assert client.post("/accounts/security/passkeys/add/", fields).status_code == 200

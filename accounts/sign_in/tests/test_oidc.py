@@ -189,6 +189,16 @@ def test_directory_does_not_stand_in_for_the_second_factor(provider, client):
     assert is_signed_in(client)
 
 
+def test_directory_stands_in_for_the_mail_before_a_first_second_factor(provider, client):
+    user = make_user()
+    knows(provider, user.email)
+    walk(client)
+    assert client.get("/accounts/security/app/").status_code == 200
+    by_password = Client()
+    enter_password(by_password, user)
+    assert by_password.get("/accounts/security/app/").status_code == 302
+
+
 def test_first_password_that_others_know_stops_working(provider, client):
     user = make_user(must_change_password=True)
     knows(provider, user.email)

@@ -23,6 +23,7 @@ from accounts.sign_in.tests.factories import (
     enter_password,
     is_signed_in,
     make_user_with_app,
+    prove_mail,
     recovery_codes_of,
     signed_in_freshly,
 )
@@ -166,6 +167,7 @@ def test_secrets_are_sealed_in_the_database():
 def test_app_is_set_up_with_the_secret_on_the_page(client):
     user = make_user()
     enter_password(client, user)
+    prove_mail(client)
     page = client.get(ADD_APP)
     secret = page.context["form"].secret
     assert secret in page.text
@@ -173,8 +175,8 @@ def test_app_is_set_up_with_the_secret_on_the_page(client):
     assert client.post(ADD_APP, {"code": "000000"}).status_code == 200
     assert not second_factors_of(user)
 
-    answer = client.post(ADD_APP, {"code": code_of(secret)})
-    assert answer["Location"] == CODES
+    code = code_of(secret)
+    assert client.post(ADD_APP, {"code": code})["Location"] == CODES
     codes = client.get(CODES).context["unused_codes"]
     assert codes == recovery_codes_of(user)
     assert second_factors_of(user).app
@@ -183,7 +185,7 @@ def test_app_is_set_up_with_the_secret_on_the_page(client):
     # The code that set the app up is used.
     other = Client()
     enter_password(other, user)
-    assert enter_code(other, code_of(secret)).status_code == 200
+    assert enter_code(other, code).status_code == 200
 
 
 def test_recovery_codes_are_shown_once_and_made_anew():
@@ -217,7 +219,9 @@ def test_change_to_a_second_factor_asks_for_proof_again(path):
     forget_proofs(client)
     address = f"/accounts/{path}"
     if path == "security/app/":
-        Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).delete()
+        # Add one to what they have, not their first one.
+        apps = Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP)
+        apps.update(type=Authenticator.Type.WEBAUTHN)
     answer = client.get(address)
     assert answer["Location"] == f"{AGAIN}?next={address.replace('/', '%2F')}"
     assert "Is it you?" in client.get(answer["Location"]).text
@@ -260,6 +264,7 @@ def test_operator_takes_away_a_lost_second_factor():
 
 def test_proof_is_recent_for_five_minutes(client, monkeypatch):
     enter_password(client, make_user())
+    prove_mail(client)
     assert client.get(ADD_APP).status_code == 200
     now_s = time.time()
     monkeypatch.setattr("accounts.sign_in.services.time.time", lambda: now_s + 5 * 60 + 1)

@@ -2,6 +2,7 @@
 
 from bson import ObjectId
 from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -10,6 +11,7 @@ from accounts.access import signed_in
 from accounts.sign_in.selectors import (
     device_in_words,
     is_this_session,
+    needs_mail_proof,
     second_factors_of,
     session_of,
     sessions_of,
@@ -22,7 +24,11 @@ from accounts.sign_in.services import session_end, sessions_end
 def security(request: HttpRequest) -> HttpResponse:
     """Show what protects the account, and where to change it."""
     factors = second_factors_of(request.user)
-    context = {"factors": factors, "must_add_factor": request.must_add_factor}
+    context = {
+        "factors": factors,
+        "must_add_factor": request.must_add_factor,
+        "needs_mail_proof": needs_mail_proof(request),
+    }
     return render(request, "accounts/security.html", context)
 
 
@@ -58,5 +64,6 @@ def session_close(request: HttpRequest, pk: ObjectId) -> HttpResponse:
 def session_close_others(request: HttpRequest) -> HttpResponse:
     """End all of the person's sessions but the one that asks."""
     sessions_end(user=request.user, except_key=request.session.session_key)
+    update_session_auth_hash(request, request.user)
     messages.success(request, "You are signed out everywhere but here.")
     return redirect("accounts:session-list")
