@@ -145,6 +145,25 @@ class InvitationQuerySet(models.QuerySet):
             answered | models.Q(state=InvitationState.PENDING, expires_at__lt=moment)
         )
 
+    def mail_due(self, now: dt.datetime):
+        """Narrow to those whose link is to be mailed now, and would still be good; oldest first."""
+        due = self.pending().filter(mail_due_at__lte=now, expires_at__gt=now)
+        return due.order_by("mail_due_at")
+
+    def claim_mail(self, *, seen: "Invitation", token_hash: str, until: dt.datetime) -> bool:
+        """Take a due mail for one worker, with the token that it mails; tell whether this call did.
+
+        Until then nobody else takes it; a worker that is lost leaves it due again.
+        """
+        unclaimed = self.pending().filter(pk=seen.pk, mail_due_at=seen.mail_due_at)
+        taken = {"mail_due_at": until, "mail_tries": models.F("mail_tries") + 1}
+        return unclaimed.update(token_hash=token_hash, **taken) == 1
+
+    def end_mail(self, *, pk: ObjectId, token_hash: str, **mailed: dt.datetime) -> bool:
+        """Leave a claimed mail at that, mailed or given up; tell whether the claim still held."""
+        claimed = self.pending().filter(pk=pk, token_hash=token_hash)
+        return claimed.update(mail_due_at=None, **mailed) == 1
+
     def accept(self, *, pk: ObjectId, token_hash: str, by: User) -> bool:
         """Take a PENDING invitation in time and by its latest link; tell whether this call did."""
         usable = self.pending().filter(pk=pk, token_hash=token_hash, expires_at__gt=timezone.now())
@@ -191,6 +210,11 @@ class Invitation(models.Model):
         User, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # The document is its own outbox: when a worker may next try to mail it; None: there is no need.
+    mail_due_at = models.DateTimeField(null=True, editable=False)
+    mail_tries = models.IntegerField(default=0, editable=False)
+    # With what a mailed link begins, as the inviter's browser knew this service.
+    link_origin = models.CharField(max_length=300, blank=True, editable=False)
     # When the mail server took the latest mail; None while it has taken none.
     mailed_at = models.DateTimeField(null=True, editable=False)
     expires_at = models.DateTimeField()
@@ -200,7 +224,8 @@ class Invitation(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["hospital", "state", "-created_at"], name="invitation_newest")
+            models.Index(fields=["hospital", "state", "-created_at"], name="invitation_newest"),
+            models.Index(fields=["mail_due_at"], name="invitation_mail_due"),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -15,25 +15,32 @@ def roster_judge(*, hospital: Hospital, rows: list[Row]) -> list[Row]:
 
 
 def roster_invite(
-    *, hospital: Hospital, rows: list[Row], by: User
+    *, hospital: Hospital, rows: list[Row], by: User, mail_from: str = ""
 ) -> tuple[list[Row], list[Issued]]:
-    """Invite everybody on good rows; return the rows with what became of each.
+    """Invite everybody on good rows, to be mailed if `mail_from` says so.
+
+    Returns the rows with what became of each.
 
     Each row stands by itself: whatever is wrong with one by now takes nothing from the others.
     """
     results, issued = [], []
     for row in roster_judge(hospital=hospital, rows=rows):
         if row.is_good:
-            row, one = _invite(hospital, row, by)
+            row, one = _invite(hospital, row, by, mail_from)
             issued += [one] if one else []
         results.append(row)
     return results, issued
 
 
-def _invite(hospital: Hospital, row: Row, by: User) -> tuple[Row, Issued | None]:
+def _invite(hospital: Hospital, row: Row, by: User, mail_from: str) -> tuple[Row, Issued | None]:
     try:
         issued = invitation_create(
-            hospital=hospital, email=row.email, name=row.name, roles=list(row.roles), by=by
+            hospital=hospital,
+            email=row.email,
+            name=row.name,
+            roles=list(row.roles),
+            by=by,
+            mail_from=mail_from,
         )
     except ValidationError as error:
         return row.judged(Verdict.REFUSED, " ".join(error.messages)), None

@@ -102,6 +102,31 @@ def invited_emails(hospital: Hospital) -> set[str]:
     return {one.email for one in pending}
 
 
+@dataclass(frozen=True)
+class MailCounts:
+    """How many pending invitations of a hospital were mailed, wait for it, and were given up."""
+
+    sent: int
+    waiting: int
+    failed: int
+
+
+def mail_counts(hospital: Hospital) -> MailCounts:
+    pending = Invitation.objects.pending().filter(hospital=hospital, expires_at__gt=Now())
+    mailed = pending.exclude(link_origin="")
+    times = list(mailed.values_list("mailed_at", "mail_due_at"))
+    sent = sum(at is not None for at, _ in times)
+    waiting = sum(due is not None for _, due in times)
+    return MailCounts(sent, waiting, failed=len(times) - sent - waiting)
+
+
+def inviter_of(invitation: Invitation) -> str:
+    """Return what the hospital calls whoever invites; an operator has their own name alone."""
+    places = Membership.objects.filter(hospital_id=invitation.hospital_id)
+    place = places.filter(user_id=invitation.invited_by_id).first()
+    return place.name if place else invitation.invited_by.name
+
+
 def invitations_waiting(hospital: Hospital) -> int:
     return Invitation.objects.filter(hospital=hospital, state=InvitationState.PENDING).count()
 

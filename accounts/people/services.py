@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from bson import ObjectId
 from django.conf import settings
@@ -53,11 +53,13 @@ def invitation_create(
     roles: list[str],
     by: User,
     by_hand: bool = False,
+    mail_from: str = "",
 ) -> Issued:
     """Offer an address a place. An expired invitation of the same address is made anew.
 
-    `by_hand` makes a first password to hand over, instead of a link to mail. Never looks whether
-    the address has an account: whoever it belongs to accepts, and is a member from then on. Raises
+    `by_hand` makes a first password to hand over, instead of a link. `mail_from` is what a link
+    begins with that a worker is to mail, with a token of its own. Never looks whether the address
+    has an account: whoever it belongs to accepts, and is a member from then on. Raises
     ValidationError when it belongs to a member or is invited already, and when the hospital's key
     was destroyed.
     """
@@ -73,13 +75,15 @@ def invitation_create(
     invitation.invited_by = by
     invitation.by_hand = by_hand
     invitation.created_at = timezone.now()
-    token = _renew(invitation)
+    token = _renew(invitation, mail_from)
     _record(Action.INVITE, invitation, after=_offer(invitation))
     return Issued(invitation, token)
 
 
 @audited
-def invitation_send_again(*, invitation: Invitation, by_hand: bool = False) -> Issued:
+def invitation_send_again(
+    *, invitation: Invitation, by_hand: bool = False, mail_from: str = ""
+) -> Issued:
     """Give a PENDING invitation a new link or first password, and a new term; the old is void.
 
     Raises ValidationError when it was accepted or withdrawn meanwhile, and when the hospital's key
@@ -89,7 +93,7 @@ def invitation_send_again(*, invitation: Invitation, by_hand: bool = False) -> I
     invitation = _pending_again(invitation)
     before = _offer(invitation)
     invitation.by_hand = by_hand
-    token = _renew(invitation)
+    token = _renew(invitation, mail_from)
     _record(Action.INVITE, invitation, before=before, after=_offer(invitation))
     return Issued(invitation, token)
 
@@ -150,12 +154,6 @@ def _accept_as_new(*, invitation: Invitation, name: str, hashed: str) -> User:
     return user
 
 
-def invitations_mailed(*, invitations: list[Invitation], at: datetime) -> None:
-    """Write down that the mail server took the latest mail of each."""
-    keys = [invitation.pk for invitation in invitations]
-    Invitation.objects.filter(pk__in=keys).update(mailed_at=at)
-
-
 def _require_key(hospital_id: ObjectId) -> None:
     try:
         sealing_check(hospital_id)
@@ -176,12 +174,20 @@ def _pending_again(invitation: Invitation) -> Invitation:
     return found
 
 
-def _renew(invitation: Invitation) -> str:
-    """Save an invitation with a new token and term, and return the token."""
-    token = first_password() if invitation.by_hand else secrets.token_urlsafe(32)
+def token_new() -> str:
+    """Return the secret of a link: 256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
+def _renew(invitation: Invitation, mail_from: str) -> str:
+    """Save an invitation with a new token and term, due to be mailed or not; return the token."""
+    token = first_password() if invitation.by_hand else token_new()
     invitation.token_hash = hash_of(token)
     invitation.expires_at = timezone.now() + timedelta(days=settings.INVITATION_DAYS)
     invitation.mailed_at = None
+    invitation.link_origin = "" if invitation.by_hand else mail_from
+    invitation.mail_due_at = timezone.now() if invitation.link_origin else None
+    invitation.mail_tries = 0
     invitation.full_clean(validate_constraints=False, validate_unique=False)
     try:
         invitation.save()

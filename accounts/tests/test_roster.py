@@ -5,6 +5,7 @@ from django.core import mail
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from accounts.models import Invitation, InvitationState, Membership
+from accounts.people.mail import due_mails_send
 from accounts.people.roster import MAX_BYTES, MAX_ROWS, RosterError, Verdict, roster_read
 from accounts.services import membership_deactivate
 from accounts.tests.factories import make_invitation
@@ -140,6 +141,8 @@ def test_list_is_shown_before_anybody_is_invited(two_hospitals, client_of, setti
 
     report = confirm(admin, preview)
     assert "2 of 6 are invited" in report.text
+    assert mail.outbox == []
+    assert due_mails_send() == 2
     assert sorted(one.to[0] for one in mail.outbox) == sorted(["new@x.example", elsewhere.email])
     invited = Invitation.objects.filter(hospital=hospital, state=InvitationState.PENDING)
     assert {one.email for one in invited} == {pending.email, "new@x.example", elsewhere.email}
@@ -147,6 +150,7 @@ def test_list_is_shown_before_anybody_is_invited(two_hospitals, client_of, setti
 
     # A second click finds nothing left to do.
     assert "0 of 6 are invited" in confirm(admin, preview).text
+    assert due_mails_send() == 0
     assert len(mail.outbox) == 2
 
 

@@ -22,10 +22,8 @@ from accounts.people import sweeping
 from accounts.people.selectors import invitation_list, invitation_pending
 from accounts.people.services import invitation_create, invitation_send_again, invitation_withdraw
 from accounts.people.sweeping import invitations_sweep
-from accounts.people.tasks import sweep_invitations
 from accounts.scoping import hospital_scope
 from accounts.tests.factories import make_hospital, make_invitation, make_user, token_of
-from drservice.celery import app
 from drservice.testing.dumps import raw_database
 from drservice.testing.pages import searched
 
@@ -215,7 +213,7 @@ def test_sweep_deletes_what_has_been_over_for_long_and_nothing_else(settings):
     assert tried == {"A": (3, 0), "B": (1, 0)}
     assert Invitation.objects.count() == len([*stays, *gone, theirs])
 
-    sweep_invitations.run()
+    invitations_sweep()
     assert {one.pk for one in Invitation.objects.all()} == {one.pk for one in stays}
     assert {(one.due, one.deleted) for one in invitations_sweep()} == {(0, 0)}
     with hospital_scope(a.pk):
@@ -255,13 +253,10 @@ def test_what_is_sent_again_meanwhile_stays(monkeypatch, settings):
     assert Invitation.objects.filter(pk=invitation.pk).exists()
 
 
-def test_command_and_beat_sweep(capsys, settings):
+def test_command_sweeps(capsys, settings):
     over(make_hospital("Lake Clinic"), "withdrawn", settings.INVITATION_KEEP_DAYS + 1)
     call_command("invitation_sweep", "--dry-run")
     assert capsys.readouterr().out == "Lake Clinic: 1 would be deleted\n"
     call_command("invitation_sweep")
     assert capsys.readouterr().out == "Lake Clinic: 1 deleted\n"
     assert not Invitation.objects.exists()
-    every = settings.CELERY_BEAT_SCHEDULE["sweep-invitations"]
-    assert every["task"] == sweep_invitations.name
-    assert every["task"] in app.tasks

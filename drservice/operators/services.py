@@ -26,13 +26,15 @@ HAS_ADMIN = (
 )
 
 
-def hospital_add(*, name: str, admin_name: str, admin_email: str, by: User) -> Issued:
+def hospital_add(
+    *, name: str, admin_name: str, admin_email: str, by: User, mail_from: str = ""
+) -> Issued:
     """Make a hospital and invite its first admin. Returns the invitation with its token.
 
     Raises ValidationError for a taken name or a bad e-mail, and then makes neither.
     """
     try:
-        return _added(name=name, admin_name=admin_name, admin_email=admin_email, by=by)
+        return _added(name, mail_from=mail_from, by=by, admin=(admin_name, admin_email))
     except IntegrityError as error:
         raise ValidationError(NAME_TAKEN) from error
 
@@ -55,7 +57,9 @@ def hospital_limit(*, hospital: Hospital, limits: dict[str, int | None], reason:
 
 
 @audited
-def admin_invite(*, hospital: Hospital, name: str, email: str, by: User) -> Issued:
+def admin_invite(
+    *, hospital: Hospital, name: str, email: str, by: User, mail_from: str = ""
+) -> Issued:
     """Invite an admin; one who is invited already gets a new link, and the old one is void.
 
     Raises ValidationError when the address belongs to a member, or is invited in another role, and
@@ -64,14 +68,18 @@ def admin_invite(*, hospital: Hospital, name: str, email: str, by: User) -> Issu
     _require_no_admin_at_work(hospital)
     earlier = invitation_pending(hospital, email)
     if earlier is not None and earlier.roles == ADMIN_ALONE:
-        return invitation_send_again(invitation=earlier)
-    return invitation_create(hospital=hospital, email=email, name=name, roles=ADMIN_ALONE, by=by)
+        return invitation_send_again(invitation=earlier, mail_from=mail_from)
+    return invitation_create(
+        hospital=hospital, email=email, name=name, roles=ADMIN_ALONE, by=by, mail_from=mail_from
+    )
 
 
 @audited
-def _added(*, name: str, admin_name: str, admin_email: str, by: User) -> Issued:
-    hospital = hospital_register(name=name)
-    return admin_invite(hospital=hospital, name=admin_name, email=admin_email, by=by)
+def _added(name: str, *, admin: tuple[str, str], by: User, mail_from: str) -> Issued:
+    hospital, (admin_name, admin_email) = hospital_register(name=name), admin
+    return admin_invite(
+        hospital=hospital, name=admin_name, email=admin_email, by=by, mail_from=mail_from
+    )
 
 
 def _require_no_admin_at_work(hospital: Hospital) -> None:

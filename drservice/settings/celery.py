@@ -17,6 +17,9 @@ _SWEEP_RECORDS_EVERY_S = 3600
 
 _SWEEP_INVITATIONS_EVERY_S = 3600
 
+# How long an invitation waits whose hint was lost, or that came while the mail server was away.
+_MAIL_INVITATIONS_EVERY_S = 60
+
 # How much of a hospital's audit trail could be cut off without any outside copy showing it.
 _ANCHOR_HEADS_EVERY_S = 3600
 
@@ -57,6 +60,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "workspace.sweep_records",
         "schedule": float(_SWEEP_RECORDS_EVERY_S),
         "options": {"queue": INFERENCE_QUEUE, "expires": _SWEEP_RECORDS_EVERY_S},
+    },
+    "mail-invitations": {
+        "task": "accounts.mail_invitations",
+        "schedule": float(_MAIL_INVITATIONS_EVERY_S),
+        "options": {"queue": INFERENCE_QUEUE, "expires": _MAIL_INVITATIONS_EVERY_S},
     },
     "sweep-invitations": {
         "task": "accounts.sweep_invitations",

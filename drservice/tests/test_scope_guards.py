@@ -67,6 +67,8 @@ ELSEWHERE = {
     "accounts.people.selectors.invitation_pending": OWN_TESTS,
     "accounts.people.selectors.invitations_waiting": OWN_TESTS,
     "accounts.people.selectors.invited_emails": OWN_TESTS,
+    "accounts.people.selectors.inviter_of": OWN_TESTS,
+    "accounts.people.selectors.mail_counts": OWN_TESTS,
     "accounts.people.selectors.member_by_email": OWN_TESTS,
     "accounts.people.sweeping._delete": OWN_TESTS,
     "accounts.people.sweeping._sweep": "it goes through all hospitals, one after the other",

@@ -8,17 +8,16 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from accounts.access import access_membership, member
-from accounts.models import InvitationState
+from accounts.models import Invitation, InvitationState
 from accounts.pages import form_page, posted, require_form
 from accounts.people.doors import access_invitation
 from accounts.people.forms import InvitationForm
-from accounts.people.mail import invitations_mail
+from accounts.people.mail import link_of, mail_write, mails_hint
 from accounts.people.selectors import invitation_list as list_invitations
-from accounts.people.selectors import invitations_waiting
+from accounts.people.selectors import invitations_waiting, mail_counts
 from accounts.people.services import (
     Issued,
     invitation_create,
@@ -49,6 +48,7 @@ def invitation_list(request: HttpRequest) -> HttpResponse:
         "search": search,
         "page": list_page(request, rows, search=search.id, state=state),
         "waiting": invitations_waiting(hospital),
+        "mails": mail_counts(hospital),
     }
     return render(request, "accounts/invitation_list.html", context)
 
@@ -61,7 +61,12 @@ def invitation_new(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         hospital = access_membership(request).hospital
         try:
-            issued = invitation_create(hospital=hospital, by=request.user, **form.cleaned_data)
+            issued = invitation_create(
+                hospital=hospital,
+                by=request.user,
+                mail_from=mail_from(request),
+                **form.cleaned_data,
+            )
         except ValidationError as error:
             form.add_error(None, error.messages)
         else:
@@ -74,7 +79,9 @@ def invitation_new(request: HttpRequest) -> HttpResponse:
 def invitation_resend(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     invitation = access_invitation(request, pk)
     try:
-        issued = invitation_send_again(invitation=invitation, by_hand=invitation.by_hand)
+        issued = invitation_send_again(
+            invitation=invitation, by_hand=invitation.by_hand, mail_from=mail_from(request)
+        )
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
         return redirect("accounts:invitation-list")
@@ -95,28 +102,27 @@ def invitation_withdraw(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     return redirect("accounts:invitation-list")
 
 
-def mail_and_links(request: HttpRequest, issued: list[Issued]) -> dict:
-    """Mail invitations; return which failed, and the links where mail reaches nobody.
+def mail_from(request: HttpRequest) -> str:
+    """Return with what the links begin that workers mail; nothing where mail reaches nobody."""
+    return _origin(request) if settings.MAIL_REACHES_PEOPLE else ""
+
+
+def links_to_hand_over(request: HttpRequest, issued: list[Issued]) -> list[tuple[Invitation, str]]:
+    """Let workers mail what was issued; where mail reaches nobody return the links instead.
 
     The links exist only in this answer: what is stored can't bring them back.
     """
-    membership = access_membership(request)
-    failed = invitations_mail(
-        issued=issued,
-        hospital=membership.hospital,
-        inviter=membership.name,
-        link_of=partial(link_of, request),
-    )
     if settings.MAIL_REACHES_PEOPLE:
-        return {"failed": failed, "links": []}
-    return {
-        "failed": [],
-        "links": [(one.invitation, link_of(request, one.token)) for one in issued],
-    }
+        mails_hint()
+        return []
+    origin = _origin(request)
+    for one in issued:
+        mail_write(issued=one, origin=origin)
+    return [(one.invitation, link_of(origin, one.token)) for one in issued]
 
 
-def link_of(request: HttpRequest, token: str) -> str:
-    return request.build_absolute_uri(reverse("accounts:invitation-link", args=[token]))
+def _origin(request: HttpRequest) -> str:
+    return request.build_absolute_uri("/").removesuffix("/")
 
 
 def first_password_page(request: HttpRequest, issued: Issued) -> HttpResponse:
@@ -125,7 +131,7 @@ def first_password_page(request: HttpRequest, issued: Issued) -> HttpResponse:
         **INVITATIONS,
         "invitation": issued.invitation,
         "password": issued.token,
-        "link": link_of(request, issued.token),
+        "link": link_of(_origin(request), issued.token),
     }
     return render(request, "accounts/member_created.html", context)
 
@@ -134,7 +140,6 @@ def _sent_page(request: HttpRequest, issued: Issued) -> HttpResponse:
     context = {
         **INVITATIONS,
         "invitation": issued.invitation,
-        "days": settings.INVITATION_DAYS,
-        **mail_and_links(request, [issued]),
+        "links": links_to_hand_over(request, [issued]),
     }
     return render(request, "accounts/invitation_sent.html", context)

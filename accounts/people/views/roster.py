@@ -12,7 +12,8 @@ from accounts.pages import form_page, posted, require_form
 from accounts.people.forms import RosterForm
 from accounts.people.roster import MAX_BYTES, MAX_ROWS, RosterError, Row, Verdict, roster_read
 from accounts.people.roster_services import roster_invite, roster_judge
-from accounts.people.views.invitations import mail_and_links
+from accounts.people.selectors import mail_counts
+from accounts.people.views.invitations import links_to_hand_over, mail_from
 from accounts.permissions import ROLE_MEANINGS, Capability
 
 INVITATIONS = {"section": "people", "tab": "invitations"}
@@ -33,6 +34,7 @@ def roster_upload(request: HttpRequest) -> HttpResponse:
         else:
             return _preview(request, rows)
     context = {**INVITATIONS, "roles": ROLE_MEANINGS, "max_rows": MAX_ROWS}
+    context["mails"] = mail_counts(access_membership(request).hospital)
     return form_page(request, "accounts/roster_upload.html", form, **context)
 
 
@@ -44,8 +46,14 @@ def roster_confirm(request: HttpRequest) -> HttpResponse:
     if rows is None:
         return redirect("accounts:roster-upload")
     hospital = access_membership(request).hospital
-    results, issued = roster_invite(hospital=hospital, rows=rows, by=request.user)
-    context = {**_report(results), **mail_and_links(request, issued)}
+    results, issued = roster_invite(
+        hospital=hospital, rows=rows, by=request.user, mail_from=mail_from(request)
+    )
+    context = {
+        **_report(results),
+        "links": links_to_hand_over(request, issued),
+        "mails": mail_counts(hospital),
+    }
     return render(request, "accounts/roster_report.html", context)
 
 

@@ -1,9 +1,6 @@
 """What operators do with a hospital: add it, bring in its admins, and change it with a reason."""
 
-from functools import partial
-
 from bson import ObjectId
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render, resolve_url
@@ -16,9 +13,8 @@ from accounts.hospital_services import hospital_set_mfa
 from accounts.limits.selectors import usage_of
 from accounts.models import Hospital
 from accounts.pages import form_page, posted, require_form
-from accounts.people.mail import invitations_mail
 from accounts.people.services import Issued
-from accounts.people.views.invitations import link_of
+from accounts.people.views.invitations import links_to_hand_over, mail_from
 from drservice.operators.access import access_hospital
 from drservice.operators.acts import Act, act_page
 from drservice.operators.forms import (
@@ -40,7 +36,9 @@ def hospital_create(request: HttpRequest) -> HttpResponse:
     form = HospitalCreateForm(posted(request))
     if form.is_valid():
         try:
-            issued = hospital_add(**form.cleaned_data, by=request.user)
+            issued = hospital_add(
+                **form.cleaned_data, by=request.user, mail_from=mail_from(request)
+            )
         except ValidationError as error:
             form.add_error(None, error.messages)
         else:
@@ -56,7 +54,12 @@ def hospital_invite_admin(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     form = AdminInviteForm(posted(request))
     if form.is_valid():
         try:
-            issued = admin_invite(hospital=hospital, **form.cleaned_data, by=request.user)
+            issued = admin_invite(
+                hospital=hospital,
+                by=request.user,
+                mail_from=mail_from(request),
+                **form.cleaned_data,
+            )
         except ValidationError as error:
             form.add_error(None, error.messages)
         else:
@@ -143,17 +146,9 @@ def hospital_open(request: HttpRequest, pk: ObjectId) -> HttpResponse:
 
 
 def _invited_page(request: HttpRequest, issued: Issued) -> HttpResponse:
-    """Mail an invitation, and show its link where mail reaches nobody: now and never again."""
-    invitation, link = issued.invitation, partial(link_of, request)
-    failed = invitations_mail(
-        issued=[issued],
-        hospital=invitation.hospital,
-        inviter=request.user.name,
-        link_of=link,
-    )
-    by_hand = [] if settings.MAIL_REACHES_PEOPLE else [(invitation, link(issued.token))]
-    context = {"section": HOSPITALS, "invitation": invitation, "links": by_hand}
-    context |= {"failed": failed if settings.MAIL_REACHES_PEOPLE else []}
+    """Have an invitation mailed; where mail reaches nobody show its link, now and never again."""
+    links = links_to_hand_over(request, [issued])
+    context = {"section": HOSPITALS, "invitation": issued.invitation, "links": links}
     return render(request, "operators/admin_invited.html", context)
 
 
