@@ -69,7 +69,8 @@ def _sign_in_failed(sender, credentials: dict, request: HttpRequest | None = Non
 
 
 def _locked_out(sender, request: HttpRequest | None, username: str, ip_address: str, **_) -> None:
-    _keep_attempt(Action.LOCK_OUT, username or "", ip_address or _address(request))
+    # axes counts by network and says that one; the trail keeps the address.
+    _keep_attempt(Action.LOCK_OUT, username or "", _address(request) or ip_address)
 
 
 def _factor_failed(sender, request: HttpRequest, user: User, **_) -> None:

@@ -10,7 +10,7 @@ from allauth.socialaccount.models import SocialLogin
 from allauth.socialaccount.providers.base.constants import AuthError
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import authenticate
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -18,8 +18,10 @@ from django.urls import reverse
 from accounts.keys.sealing import platform_seal, platform_unseal
 from accounts.models import User
 from accounts.services import user_set_password
+from accounts.sign_in.guesses import address_of, address_remember, password_checked
 from accounts.sign_in.oidc import may_use_directory, person_behind
 from accounts.sign_in.services import is_recent, mail_send, user_trust_directory
+from drservice.common.rate_limits import TooOften
 
 SERVICE_NAME = "DR Service"
 PROOFS = {
@@ -35,7 +37,6 @@ class AccountAdapter(DefaultAccountAdapter):
         **DefaultAccountAdapter.error_messages,
         "incorrect_code": "This code is not right, or it was used already. Try the next one.",
         "incorrect_password": "This is not your password.",
-        "too_many_login_attempts": "Too many wrong codes. Wait five minutes and try again.",
         "rate_limited": "Too many tries. Wait five minutes and try again.",
     }
 
@@ -48,8 +49,16 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def reauthenticate(self, user: User, password: str) -> bool:
         """Check a password once more; wrong ones count towards the lock of sign-in."""
-        found = authenticate(self.request, email=user.email, password=password)
+        try:
+            found = password_checked(self.request, email=user.email, password=password)
+        except TooOften as fault:
+            raise ValidationError(fault.message) from fault
         return found is not None and found.pk == user.pk
+
+    def post_login(self, request: HttpRequest, user: User, **kwargs) -> HttpResponse:
+        """Remember where a person is who has proved all that is asked of them."""
+        address_remember(address=address_of(request), email=user.email)
+        return super().post_login(request, user, **kwargs)
 
     def is_reauthentication_required(self, *, app: str, **kwargs) -> bool:
         """Ask again for proof, unless the person has just signed in."""
@@ -68,7 +77,12 @@ class AccountAdapter(DefaultAccountAdapter):
         return self.request.build_absolute_uri(path)
 
     def set_password(self, user: User, password: str) -> None:
+        """Set a password for whoever has opened the link in a mail, and let them sign in there.
+
+        However often others were wrong elsewhere: so a person gets in who is somewhere new.
+        """
         user_set_password(user=user, password=password)
+        address_remember(address=address_of(self.request), email=user.email)
 
     def send_mail(self, template_prefix: str, email: str, context: dict) -> None:
         context = {"request": self.request, "email": email, "service": SERVICE_NAME, **context}

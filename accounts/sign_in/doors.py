@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from functools import wraps
 
+from allauth.account.stages import LoginStageController
+from allauth.mfa.stages import AuthenticateStage
 from bson import ObjectId
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -23,6 +25,11 @@ from accounts.sign_in.selectors import (
 def engine_view(view: Callable, *, mark: Callable, methods: tuple[str, ...]) -> Callable:
     """Put a view of allauth's behind one of the marks of accounts.access."""
     return mark(require_http_methods(methods)(paused_without_redis(never_cache(view))))
+
+
+def has_proved_password(request: HttpRequest) -> bool:
+    """Tell whether a sign-in of this session waits for its second factor."""
+    return LoginStageController.enter(request, AuthenticateStage.key) is not None
 
 
 def paused_without_redis(view: Callable) -> Callable:

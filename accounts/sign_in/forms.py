@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from allauth.account.forms import ReauthenticateForm, ResetPasswordForm, ResetPasswordKeyForm
+from allauth.core import context
 from allauth.core.internal.cryptokit import normalize_user_code
 from allauth.core.internal.ratelimit import cache_lock
 from allauth.mfa.base.forms import AuthenticateForm
@@ -28,7 +29,7 @@ from django.utils.crypto import salted_hmac
 from accounts.models import User
 from accounts.pages import form_helper
 from accounts.sign_in.adapters import AccountAdapter
-from accounts.sign_in.guesses import OLD_PASSWORDS
+from accounts.sign_in.guesses import OLD_PASSWORDS, code_checked
 from accounts.sign_in.trail import reset_asked
 from drservice.common.rate_limits import TooOften
 
@@ -98,9 +99,9 @@ class PasswordChangeForm(DjangoPasswordChangeForm):
 class _Code(forms.Form):
     """A code from an app or from the list of recovery codes, which lets in once only.
 
-    allauth checks it and counts wrong ones. Here one person's codes are checked one after the
-    other, so that two requests at the same instant can't both use one, and a code that was used
-    stays used for as long as it would be right.
+    allauth checks it. Here one person's codes are checked one after the other, so that two requests
+    at the same instant can't both use one; a code that was used stays used for as long as it would
+    be right; and wrong ones are counted.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -111,7 +112,7 @@ class _Code(forms.Form):
         field.help_text = "Six digits from your app, or one of your recovery codes."
 
     def clean_code(self) -> str:
-        with _one_code_at_a_time(self.user):
+        with _one_code_at_a_time(self.user), _counted(self.user):
             code = super().clean_code()
             if not cache.add(_used_key(self.user, code), 1, timeout=CODE_USED_S):
                 raise ValidationError(AccountAdapter.error_messages["incorrect_code"])
@@ -248,6 +249,15 @@ def _one_code_at_a_time(user: User) -> Iterator[None]:
         if not locked:
             raise ValidationError(AccountAdapter.error_messages["rate_limited"])
         yield
+
+
+@contextmanager
+def _counted(user: User) -> Iterator[None]:
+    try:
+        with code_checked(context.request, user):
+            yield
+    except TooOften as fault:
+        raise ValidationError(fault.message) from fault
 
 
 def _used_key(user: User, code: str) -> str:

@@ -4,6 +4,7 @@ from bson import ObjectId
 
 from accounts.audit.accounts import account_record
 from accounts.audit.actions import Action
+from accounts.audit.actors import anonymous
 from accounts.keys.sealing import platform_hash
 from accounts.models import User
 from accounts.selectors import user_by_email
@@ -15,6 +16,21 @@ NOBODY = User(id=ObjectId(bytes(12)))
 def reset_asked(email: str) -> None:
     """Keep that a new password was asked for. Of an e-mail that is nobody's only a hash is kept."""
     user = user_by_email(email)
-    subject = str(user.pk) if user else platform_hash(email.strip().lower(), "sign-in e-mail")
+    subject = _subject(email, user)
     reason = "A link was asked for"
     account_record(Action.PASSWORD_RESET, user or NOBODY, subject_id=subject, reason=reason)
+
+
+def account_guessed(email: str, user: User | None, address: str) -> None:
+    """Keep that an e-mail, which may be nobody's, was tried too often, and the last time whence."""
+    account_record(
+        Action.LOCK_OUT,
+        user or NOBODY,
+        subject_id=_subject(email, user),
+        actor=anonymous(address),
+        reason="Too many wrong sign-ins in a day, from wherever",
+    )
+
+
+def _subject(email: str, user: User | None) -> str:
+    return str(user.pk) if user else platform_hash(email.strip().lower(), "sign-in e-mail")

@@ -11,7 +11,14 @@ from allauth.mfa.webauthn import views as webauthn
 from django.urls import path, re_path, reverse_lazy
 
 from accounts.access import public, signed_in
-from accounts.sign_in.doors import engine_view, only_own_passkey, only_proven, only_with
+from accounts.limits.middleware import above_limit, anybody
+from accounts.sign_in.doors import (
+    engine_view,
+    has_proved_password,
+    only_own_passkey,
+    only_proven,
+    only_with,
+)
 from accounts.sign_in.oidc import PROVIDER
 from accounts.sign_in.views import entrance, oidc, security
 from accounts.sign_in.views.factors import AppAddView, CodesRenewView, PasskeyAddView
@@ -31,8 +38,17 @@ def _own(view, methods=FORM):
 
 urlpatterns = [
     path("sign-in/", entrance.sign_in, name="account_login"),
-    path("sign-in/code/", _entrance(mfa.authenticate), name="mfa_authenticate"),
-    path("sign-in/passkey/", _entrance(webauthn.login_webauthn), name="mfa_login_webauthn"),
+    path(
+        "sign-in/code/",
+        above_limit(lets_in=has_proved_password)(_entrance(mfa.authenticate)),
+        name="mfa_authenticate",
+    ),
+    # Nobody guesses a passkey; MFA_RATE_LIMITS keeps one address from busying the server with them.
+    path(
+        "sign-in/passkey/",
+        above_limit(lets_in=anybody)(_entrance(webauthn.login_webauthn)),
+        name="mfa_login_webauthn",
+    ),
     path("sign-in/directory/", oidc.begin, DIRECTORY, name="openid_connect_login"),
     path("sign-in/directory/back/", oidc.complete, DIRECTORY, name="openid_connect_callback"),
     path("again/", _own(account.reauthenticate), name="account_reauthenticate"),

@@ -46,11 +46,19 @@ class RateLimit:
 
     def require_room(self, who: object) -> None:
         """Count nothing. Raises TooOften when the next time would be one too many."""
-        self._require(self._counted(self._times, who) < self.most, who)
+        self._require(self.has_room(who), who)
+
+    def has_room(self, who: object) -> bool:
+        """Tell whether the next time would still be allowed; True while nothing can be counted."""
+        return self._counted(self._times, who) < self.most
 
     def count(self, who: object) -> int:
         """Count one time, and return how many that makes; 0 while nothing can be counted."""
         return self._counted(self._times_more, who)
+
+    def give_back(self, who: object) -> None:
+        """Take back one time that was counted, and turned out to cost nothing."""
+        self._counted(self._times_less, who)
 
     def _require(self, has_room: bool, who: object) -> None:
         if not has_room:
@@ -85,6 +93,13 @@ class RateLimit:
             # The window ended between the two: this is the first time of the next one.
             cache.set(key, 1, self.window_s)
             return 1
+
+    def _times_less(self, key: str) -> int:
+        try:
+            return cache.decr(key)
+        except ValueError:
+            # The window ended in between, and the count with it.
+            return 0
 
 
 def _key(name: str, who: object) -> str:

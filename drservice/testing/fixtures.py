@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 import redis
+from django.contrib.auth import hashers
 from django.test import AsyncClient, Client, TransactionTestCase
 from pymongo.errors import OperationFailure
 
@@ -18,6 +19,7 @@ from accounts.limits import middleware
 from accounts.models import Hospital, Membership, User
 from accounts.permissions import Role
 from accounts.sign_in import guesses
+from accounts.sign_in.views import entrance
 from accounts.tests.factories import new_membership, new_user
 from drservice.testing.clearing import Clearing
 
@@ -123,12 +125,28 @@ def _refuse_event(event: dict) -> None:
     raise OperationFailure("a test lets the audit trail refuse")
 
 
+@pytest.fixture
+def hashings(monkeypatch) -> list[str]:
+    """Collect how often a password is hashed, which is what takes the time."""
+    counted = []
+    encode = hashers.MD5PasswordHasher.encode
+
+    def count(self, password, salt):
+        counted.append(password)
+        return encode(self, password, salt)
+
+    monkeypatch.setattr(hashers.MD5PasswordHasher, "encode", count)
+    return counted
+
+
 @pytest.fixture(scope="session", autouse=True)
 def room_for_all_attempts() -> Iterator[None]:
     """Let the whole suite sign in from one address; tests of the limit set one of their own."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, limit in ((middleware, "ATTEMPTS"), (guesses, "FAILURES")):
+        limits = ((middleware, "ATTEMPTS"), (guesses, "FAILURES"), (guesses, "ACCOUNT"))
+        for module, limit in limits:
             patch.setattr(module, limit, replace(getattr(module, limit), most=1_000_000))
+        patch.setattr(entrance, "REFUSED_AFTER_S", 0)
         yield
 
 

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import public
 from accounts.keys.sealing import UNREADABLE
+from accounts.limits.middleware import above_limit
 from accounts.models import Invitation, InvitationState, User
 from accounts.open_sessions import SESSION_HOSPITAL
 from accounts.pages import form_page, posted, require_form
@@ -18,6 +19,7 @@ from accounts.people.doors import SESSION_INVITATION, open_by_link, opened_invit
 from accounts.people.forms import InvitationAcceptForm
 from accounts.people.services import invitation_accept, invitation_accept_as_new
 from accounts.sign_in.first_factor import proof_keep
+from accounts.sign_in.guesses import address_of, address_remember
 from accounts.sign_in.selectors import INVITATION_PROOF
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -36,7 +38,13 @@ def invitation_link(request: HttpRequest, token: str) -> HttpResponse:
     return render(request, "accounts/invitation_over.html", status=400)
 
 
+def _holds_invitation(request: HttpRequest) -> bool:
+    invitation = opened_invitation(request)
+    return invitation is not None and not _reason_it_is_over(invitation)
+
+
 @public
+@above_limit(lets_in=_holds_invitation)
 @require_form
 @sensitive_post_parameters()
 @never_cache
@@ -111,6 +119,7 @@ def _as_new(request: HttpRequest, invitation: Invitation) -> HttpResponse:
             form.add_error(None, refusal.messages)
         else:
             login(request, user, backend=BACKEND)
+            address_remember(address=address_of(request), email=user.email)
             proof_keep(request, INVITATION_PROOF)
             return _welcome(request, invitation)
     return form_page(request, "accounts/invitation_join.html", form, invitation=invitation)

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 from allauth.mfa.models import Authenticator
-from django.contrib.auth import hashers
 from django.core.exceptions import ValidationError
 from django.test import Client
 
@@ -33,20 +32,6 @@ def test_whole_network_of_version_6_is_one_address(monkeypatch):
         for address in ("2001:db8:0:7:ffff::1", "2001:db8:0:8::1")
     ]
     assert answers == [429, 302]
-
-
-@pytest.fixture
-def hashings(monkeypatch) -> list[str]:
-    """Collect how often a password is hashed, which is what takes the time."""
-    counted = []
-    encode = hashers.MD5PasswordHasher.encode
-
-    def count(self, password, salt):
-        counted.append(password)
-        return encode(self, password, salt)
-
-    monkeypatch.setattr(hashers.MD5PasswordHasher, "encode", count)
-    return counted
 
 
 def test_every_refused_sign_in_costs_one_hashing(client, hashings):

@@ -1,13 +1,14 @@
 """Signing in and out, and choosing a password."""
 
 import logging
+import time
 
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.login import perform_password_login
 from allauth.account.models import Login
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import authenticate, logout, update_session_auth_hash
+from django.contrib.auth import logout, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -15,6 +16,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from accounts.access import public, signed_in
+from accounts.limits.middleware import above_limit, anybody, too_often
 from accounts.models import User
 from accounts.pages import form_page, posted, require_form
 from accounts.people.doors import open_by_first_password
@@ -22,7 +24,7 @@ from accounts.services import user_set_password
 from accounts.sign_in.destinations import destination, safe_next
 from accounts.sign_in.doors import paused_without_redis
 from accounts.sign_in.forms import PasswordChangeForm, SignInForm
-from accounts.sign_in.guesses import address_remember, failure_count, require_room
+from accounts.sign_in.guesses import password_checked
 from drservice.common.rate_limits import TooOften
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,13 @@ WRONG_CREDENTIALS = (
 )
 
 
+# No refusal comes sooner than this: else its time would tell whether a password was looked at,
+# and so who signs in from that address usually. A thread that waits costs less than a hash.
+REFUSED_AFTER_S = 0.5
+
+
 @public
+@above_limit(lets_in=anybody)
 @require_form
 @paused_without_redis
 @sensitive_post_parameters("password")
@@ -41,8 +49,10 @@ WRONG_CREDENTIALS = (
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Let a person in who knows their password, and lead them to where they were going.
 
-    A first password that an admin handed over opens the invitation that it was made for.
+    A first password that an admin handed over opens the invitation that it was made for. From an
+    address that is above its limit only whoever signs in there usually, and is right, gets in.
     """
+    began_s = time.monotonic()
     if request.user.is_authenticated:
         return redirect(destination(request))
     form = SignInForm(posted(request))
@@ -50,13 +60,15 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         if open_by_first_password(request, **form.cleaned_data):
             return redirect("accounts:invitation")
         try:
-            user = _authenticated(request, form.cleaned_data)
+            user = password_checked(request, **form.cleaned_data, over_limit=request.over_limit)
         except TooOften as fault:
-            return _paused(request, form, fault)
+            return _refused(request, form, fault, began_s)
         if user is not None:
             return _go_on(request, user)
         log.info("sign_in_failed address=%s", request.META.get("REMOTE_ADDR"))
         form.add_error(None, WRONG_CREDENTIALS)
+    elif request.over_limit:
+        return too_often(request, request.over_limit)
     context = {"form": form, "next": safe_next(request), "oidc_name": settings.OIDC_NAME}
     return render(request, "accounts/sign_in.html", context, status=400 if form.errors else 200)
 
@@ -98,19 +110,15 @@ def password_change(request: HttpRequest) -> HttpResponse:
     return form_page(request, "accounts/password_change.html", form)
 
 
-def _authenticated(request: HttpRequest, credentials: dict) -> User | None:
-    """Return whose e-mail and password these are. Raises TooOften for an address that guesses."""
-    place = {"address": request.META.get("REMOTE_ADDR", "")}
-    require_room(**place, email=credentials["email"])
-    user = authenticate(request, **credentials)
-    if user is None:
-        failure_count(**place)
-    else:
-        address_remember(**place, email=credentials["email"])
-    return user
-
-
-def _paused(request: HttpRequest, form: SignInForm, fault: TooOften) -> HttpResponse:
+def _refused(
+    request: HttpRequest, form: SignInForm, fault: TooOften, began_s: float
+) -> HttpResponse:
+    """Answer the same, at the same time, whether or not the password was looked at."""
+    # The page of the lock would tell that it was.
+    request.axes_locked_out = False
+    time.sleep(max(0.0, began_s + REFUSED_AFTER_S - time.monotonic()))
+    if fault is request.over_limit:
+        return too_often(request, fault)
     form.add_error(None, fault.message)
     context = {"form": form, "next": safe_next(request), "oidc_name": settings.OIDC_NAME}
     return render(request, "accounts/sign_in.html", context, status=429)
