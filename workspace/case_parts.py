@@ -71,10 +71,19 @@ class EyeImage(EmbeddedModel):
 
 
 class StateChange(EmbeddedModel):
+    """One step of a case. Why it was taken is said by the service in words of its own (`reason`)
+    or by a person in theirs (`words`), which may name the patient.
+    """
+
     at = models.DateTimeField()
     state = models.CharField(max_length=10, choices=CaseState.choices)
     by = models.CharField(max_length=120)
     reason = models.CharField(max_length=300, blank=True, default="")
+    words = SealedCharField(max_length=300, blank=True, default="")
+
+    @property
+    def why(self) -> str:
+        return self.words or self.reason
 
 
 class CaseOutcome(EmbeddedModel):

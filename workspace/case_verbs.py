@@ -44,15 +44,17 @@ class CaseManager(NewestManager):
         to: CaseState,
         by: str,
         reason: str = "",
+        words: str = "",
         values: dict | None = None,
         mongo: dict | None = None,
     ) -> "Case | None":
         """Move one case to `to` if `where` still holds, and write the step into its history.
 
+        Why it moves stands in `reason` when the service says so, in `words` when a person does.
         `values` are fields of `Case` in Python terms; `mongo` holds further update operators.
         Returns the case as it is after the update, or None when no case matched.
         """
-        step = StateChange(at=timezone.now(), state=to, by=by, reason=reason)
+        step = StateChange(at=timezone.now(), state=to, by=by, reason=reason, words=words)
         update = {
             "$set": self._as_stored({**(values or {}), "state": to}),
             "$push": {"history": self._as_stored({"history": [step]})["history"][0]},
@@ -191,7 +193,7 @@ class CaseManager(NewestManager):
             values={"due_at": None, "failure": reason},
         )
 
-    def cancel(self, *, pk: ObjectId, by: str, reason: str) -> "Case | None":
+    def cancel(self, *, pk: ObjectId, by: str, words: str) -> "Case | None":
         """Take a case out for good.
 
         Pre-state: nothing was graded yet, not even before a retake: who could not be graded must
@@ -202,11 +204,11 @@ class CaseManager(NewestManager):
             where={"state": {"$in": CANCELLABLE}, "outcome": None},
             to=CaseState.CANCELLED,
             by=by,
-            reason=reason,
+            words=words,
             values={"due_at": None},
         )
 
-    def void(self, *, pk: ObjectId, version: int, by: str, reason: str) -> "Case | None":
+    def void(self, *, pk: ObjectId, version: int, by: str, words: str) -> "Case | None":
         """Mark a case as entered in error, for instance with photographs of somebody else.
 
         Pre-state: graded at least once and not waiting, at the version that the caller has seen.
@@ -221,11 +223,11 @@ class CaseManager(NewestManager):
             },
             to=CaseState.VOIDED,
             by=by,
-            reason=reason,
+            words=words,
         )
 
     def reinstate(
-        self, *, pk: ObjectId, version: int, to: CaseState, by: str, reason: str
+        self, *, pk: ObjectId, version: int, to: CaseState, by: str, words: str
     ) -> "Case | None":
         """Let a case count again that was marked as entered in error.
 
@@ -237,10 +239,10 @@ class CaseManager(NewestManager):
             where={"state": CaseState.VOIDED, "version": version},
             to=to,
             by=by,
-            reason=reason,
+            words=words,
         )
 
-    def settle(self, *, case: "Case", outcome: CaseOutcome, by: str, reason: str) -> "Case | None":
+    def settle(self, *, case: "Case", outcome: CaseOutcome, by: str, words: str) -> "Case | None":
         """Put a final outcome in place of the wish for a retake.
 
         Pre-state: GRADED and wanting a retake, or FAILED at grading one, at the version that the
@@ -255,7 +257,7 @@ class CaseManager(NewestManager):
             },
             to=CaseState.GRADED,
             by=by,
-            reason=reason,
+            words=words,
             values={"outcome": outcome, "failure": ""},
         )
 

@@ -147,7 +147,7 @@ class Case(TenantModel):
     absent_eye = models.CharField(
         "eye that can't be photographed", max_length=2, choices=Laterality.choices, blank=True
     )
-    absent_eye_reason = models.CharField("reason", max_length=200, blank=True)
+    absent_eye_reason = SealedCharField("reason", max_length=200, blank=True)
     notes = SealedTextField(max_length=2000, blank=True)
 
     # How often the clinic has submitted photographs: after MAX_TRIES ungradable means refer.

@@ -215,7 +215,7 @@ def case_cancel(*, case: Case, by: str, reason: str) -> Case:
 
 @audited
 def _cancel(case: Case, by: str, reason: str) -> Case | None:
-    cancelled = Case.objects.cancel(pk=case.pk, by=by, reason=reason)
+    cancelled = Case.objects.cancel(pk=case.pk, by=by, words=reason)
     if cancelled is not None:
         _step_record(Action.CANCEL, case, cancelled, reason)
     return cancelled
@@ -235,7 +235,7 @@ def case_void(*, case: Case, by: str, reason: str) -> Case:
 
 @audited
 def _void(case: Case, by: str, reason: str) -> Case | None:
-    voided = Case.objects.void(pk=case.pk, version=case.version, by=by, reason=reason)
+    voided = Case.objects.void(pk=case.pk, version=case.version, by=by, words=reason)
     if voided is not None:
         _step_record(Action.VOID, case, voided, reason)
     return voided
@@ -262,7 +262,7 @@ def _reinstate(case: Case, by: str, reason: str) -> Case | None:
     if other is not None:
         raise PhotographsElsewhere(other)
     reinstated = Case.objects.reinstate(
-        pk=case.pk, version=case.version, to=case.state_before_void, by=by, reason=reason
+        pk=case.pk, version=case.version, to=case.state_before_void, by=by, words=reason
     )
     if reinstated is not None:
         _step_record(Action.REINSTATE, case, reinstated, reason)
@@ -288,7 +288,7 @@ def case_end_retakes(*, case: Case, by: str, reason: str) -> Case:
 @audited
 def _settle(case: Case, by: str, reason: str) -> Case | None:
     outcome = _outcome(case, timezone.now(), retakes_left=0)
-    settled = Case.objects.settle(case=case, outcome=outcome, by=by, reason=reason)
+    settled = Case.objects.settle(case=case, outcome=outcome, by=by, words=reason)
     if settled is not None:
         _step_record(Action.END_RETAKES, case, settled, reason)
     return settled

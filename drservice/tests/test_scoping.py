@@ -129,7 +129,7 @@ def test_scope_hides_the_other_hospital_from_reads_and_writes():
         assert not Patient.objects.filter(pk=theirs.pk).exists()
         assert Patient.objects.filter(pk=theirs.pk).update(name="Changed") == 0
         assert Patient.objects.filter(pk=theirs.pk).delete()[0] == 0
-        assert Case.objects.cancel(pk=their_case.pk, by="us", reason="ours") is None
+        assert Case.objects.cancel(pk=their_case.pk, by="us", words="ours") is None
         assert Case.objects.amend(pk=their_case.pk, version=their_case.version, values={}) is None
         with pytest.raises(Patient.DoesNotExist):
             Patient.objects.get(pk=theirs.pk)

@@ -310,7 +310,7 @@ def test_value_in_an_address_does_not_stand_in_for_a_field(two_hospitals, client
         assert Case.objects.get(pk=case.pk).state == case.state
     client.post(cancel, {"reason": "From the form"})
     with hospital_scope(case.hospital_id):
-        assert Case.objects.get(pk=case.pk).history[-1].reason == "From the form"
+        assert Case.objects.get(pk=case.pk).history[-1].words == "From the form"
 
 
 def test_fields_that_a_form_does_not_have_change_nothing(two_hospitals, client_of):

@@ -20,7 +20,7 @@ from accounts.audit.actions import Action
 from accounts.audit.models import AuditEvent
 from accounts.audit.selectors import ToldEvent, events_told
 from accounts.audit.services import audited
-from workspace.case_parts import EyeImage
+from workspace.case_parts import EyeImage, StateChange
 from workspace.models import Case, Patient, PatientMerge
 from workspace.services import patient_secure
 from workspace.trail import patient_facts, patient_record
@@ -141,7 +141,7 @@ def case_document(case: Case) -> dict:
         **{name: getattr(case, name) for name in CASE_FACTS},
         "outcome": _embedded(case.outcome) if case.outcome else None,
         "photographs": [_photograph(case, image) for image in case.images],
-        "history": [_embedded(step) for step in case.history],
+        "history": [_step(step) for step in case.history],
     }
 
 
@@ -207,6 +207,10 @@ def _image_files(case: Case, image: EyeImage) -> dict[str, StoredFile]:
         return {"original": original}
     heatmap = StoredFile(image.grading.heatmap, f"attention-maps/{name}.png")
     return {"original": original, "attention_map": heatmap}
+
+
+def _step(step: StateChange) -> dict:
+    return {**_embedded(step, without=("words",)), "reason": step.why}
 
 
 def _embedded(part, without: tuple[str, ...] = ()) -> dict:

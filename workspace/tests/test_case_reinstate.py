@@ -81,7 +81,7 @@ def test_visit_comes_back_as_it_was_and_both_steps_are_kept(hospital, nurse):
         assert case.reference in nurse.get(url("case-list"), {"state": state}).text
     steps = Case.objects.get(pk=case.pk).history[-2:]
     assert [step.state for step in steps] == [CaseState.VOIDED, CaseState.GRADED]
-    assert [step.reason for step in steps] == [WRONG["reason"], RIGHT["reason"]]
+    assert [step.why for step in steps] == [WRONG["reason"], RIGHT["reason"]]
     events = AuditEvent.objects.filter(subject_id=str(case.pk), action=Action.REINSTATE)
     [told] = events_told(events, hospital_id=hospital.pk)
     assert (told.before, told.after) == ({"state": "voided"}, {"state": "graded"})

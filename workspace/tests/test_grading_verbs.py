@@ -128,15 +128,15 @@ def give_up_as_seen_before_a_renewal(case: Case) -> Case | None:
 
 
 def cancel(case: Case) -> Case | None:
-    return Case.objects.cancel(pk=case.pk, by="N", reason="why")
+    return Case.objects.cancel(pk=case.pk, by="N", words="why")
 
 
 def void(case: Case) -> Case | None:
-    return Case.objects.void(pk=case.pk, version=case.version, by="N", reason="why")
+    return Case.objects.void(pk=case.pk, version=case.version, by="N", words="why")
 
 
 def void_unseen(case: Case) -> Case | None:
-    return Case.objects.void(pk=case.pk, version=case.version - 1, by="N", reason="why")
+    return Case.objects.void(pk=case.pk, version=case.version - 1, by="N", words="why")
 
 
 def reinstate(case: Case) -> Case | None:
@@ -149,12 +149,12 @@ def reinstate_unseen(case: Case) -> Case | None:
 
 def _reinstate(case: Case, version: int) -> Case | None:
     to = case.state_before_void
-    return Case.objects.reinstate(pk=case.pk, version=version, to=to, by="N", reason="why")
+    return Case.objects.reinstate(pk=case.pk, version=version, to=to, by="N", words="why")
 
 
 def settle(case: Case) -> Case | None:
     outcome = outcome_of(Decision.REFER)
-    return Case.objects.settle(case=case, outcome=outcome, by="N", reason="why")
+    return Case.objects.settle(case=case, outcome=outcome, by="N", words="why")
 
 
 def postpone_hint(case: Case) -> Case | None:

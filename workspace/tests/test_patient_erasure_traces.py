@@ -177,6 +177,8 @@ def lived_through(client, hospital, photographs: list[bytes]) -> Patient:
     assert client.post(url("patient-merge", patient.pk, twin.pk), merge).status_code == 302
     client.post(url("patient-hold", patient.pk), {"reason": REASONS[2]})
     client.post(url("patient-release", patient.pk))
+    wrong = {"reason": "These are the eyes of Philomena's sister"}
+    assert client.post(url("case-void", case.pk), wrong).status_code == 302
     return patient
 
 

@@ -36,9 +36,10 @@ PATIENT = {
 }
 CORRECTED = {**PATIENT, "name": "Wilhelmina Lindqvist", "phone": "+44 20 7946 0333"}
 DETAILS = {"camera": "Canon CR-2", "notes": "Mrs Ångström keeps a zebrafinch"}
+WRONG = {"reason": "Those were the eyes of Okonjo"}
 IDENTIFIERS = [
     *("Wilhelmina", "Ångström", "Lindqvist", "Quokka", "77310", "7946"),
-    *("mina.angstroem", "post.example", "zebrafinch"),
+    *("mina.angstroem", "post.example", "zebrafinch", "Okonjo", "Brandt"),
 ]
 
 
@@ -78,6 +79,16 @@ def test_database_shows_no_name(two_hospitals, client_of):
         stored = Patient.objects.get()
         assert (stored.phone, stored.email) == (CORRECTED["phone"], CORRECTED["email"])
         assert Case.objects.get().notes == DETAILS["notes"]
+
+    made = {"absent_eye": "OS", "absent_eye_reason": "Lost in 1999, says Dr Brandt"}
+    client.post(url("case-create", patient.pk))
+    with hospital_scope(hospital.pk):
+        draft = Case.objects.exclude(pk=case.pk).get()
+    page = client.post(url("case-details", draft.pk), {**made, "version": draft.version})
+    assert page.status_code == 302
+    assert "Dr Brandt" in text_of(client.get(url("case-detail", draft.pk)))
+    client.post(url("case-cancel", draft.pk), WRONG)
+    assert "Okonjo" in text_of(client.get(url("case-detail", draft.pk)))
 
     found = [
         (collection, identifier)

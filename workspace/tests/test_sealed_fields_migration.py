@@ -52,7 +52,11 @@ def old_patient(hospital_id: ObjectId, mrn: str, name: str, **fields) -> dict:
     }
 
 
-def old_case(patient: dict, notes: str) -> dict:
+def old_step(by: str, reason: str) -> dict:
+    return {"at": DAY, "state": "cancelled", "by": by, "reason": reason}
+
+
+def old_case(patient: dict, notes: str, history: tuple = (), **fields) -> dict:
     copy = {key: patient[key] for key in ("mrn", "name", "birth_date", "sex")}
     return {
         "_id": ObjectId(),
@@ -62,10 +66,11 @@ def old_case(patient: dict, notes: str) -> dict:
         "state": "draft",
         "images": [],
         "outcome": None,
-        "history": [],
+        "history": list(history),
         "notes": notes,
         "version": 3,
         "created_at": DAY,
+        **fields,
     }
 
 
@@ -80,7 +85,17 @@ def old_records(migrate) -> tuple[list[dict], list[dict]]:
         old_patient(b, "N-1", "Carla Weiss"),
         *[old_patient(b, f"B-{number}", f"Somebody {number}") for number in range(600)],
     ]
-    cases = [old_case(patients[0], "Amara is afraid of the light"), old_case(patients[2], "")]
+    lost = old_step("grading worker", "The grading worker was lost")
+    wrong = old_step("A nurse", "These are the eyes of Bela Novak")
+    cases = [
+        old_case(
+            patients[0],
+            "Amara is afraid of the light",
+            (lost, wrong, old_step("A nurse", "Tried again")),
+            absent_eye_reason="Amara lost it as a child",
+        ),
+        old_case(patients[2], ""),
+    ]
     connection.database.workspace_patient.insert_many(patients)
     connection.database.workspace_case.insert_many(cases)
     return patients, cases
@@ -105,6 +120,12 @@ def test_records_of_before_are_sealed_found_and_plain_again_on_the_way_back(old_
         assert case.notes == "Amara is afraid of the light"
         assert (case.patient_copy.name, case.patient_copy.mrn) == ("Amara Diallo", "N-1")
         assert case.version == 3
+        assert case.absent_eye_reason == "Amara lost it as a child"
+        assert [step.why for step in case.history] == [
+            "The grading worker was lost",
+            "These are the eyes of Bela Novak",
+            "Tried again",
+        ]
         # Two patients they were, and two they stay; the number leads to the one who had it first.
         assert patient_by_mrn("N-1").pk == patients[0]["_id"]
         assert {one.name for one in patient_list(search="n-1", start=0, count=9)} == {
@@ -117,6 +138,7 @@ def test_records_of_before_are_sealed_found_and_plain_again_on_the_way_back(old_
     sealed = stored()
     assert all(isinstance(one["name"], bytes) for one in sealed[0])
     assert not any("search_text" in one for one in sealed[0])
+    assert not any(word in str(sealed[1][0]) for word in ("Novak", "child"))
 
     migrate(BEFORE)
     assert stored() == (patients, cases)
