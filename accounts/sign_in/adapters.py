@@ -1,5 +1,7 @@
 """Where django-allauth asks how we do it. Each answer is short; the rules are in services."""
 
+import logging
+
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.authentication import get_authentication_records
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -21,7 +23,10 @@ from accounts.services import user_set_password
 from accounts.sign_in.guesses import address_of, address_remember, password_checked
 from accounts.sign_in.oidc import may_use_directory, person_behind
 from accounts.sign_in.services import is_recent, mail_send, user_trust_directory
+from accounts.sign_in.trail import closed_refused, directory_refused
 from drservice.common.rate_limits import TooOften
+
+log = logging.getLogger(__name__)
 
 SERVICE_NAME = "DR Service"
 PROOFS = {
@@ -45,6 +50,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return False
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
+        closed_refused(user)
         return render(request, "accounts/sign_in_refused.html", status=403)
 
     def reauthenticate(self, user: User, password: str) -> bool:
@@ -121,19 +127,23 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         known = sociallogin.is_existing
         user = sociallogin.user if known else person_behind(sociallogin)
         if user is None or not may_use_directory(user):
-            raise ImmediateHttpResponse(_not_invited(request))
+            raise ImmediateHttpResponse(_not_invited(request, sociallogin, user))
         if known:
             sociallogin.account.save(update_fields=["extra_data"])
             return
         if not user.is_active:
-            raise ImmediateHttpResponse(_not_invited(request))
+            raise ImmediateHttpResponse(_not_invited(request, sociallogin, user))
         user_trust_directory(user=user)
         sociallogin.connect(request, user)
 
-    def on_authentication_error(self, request: HttpRequest, provider, error=None, **kwargs) -> None:
+    def on_authentication_error(
+        self, request: HttpRequest, provider, error=None, exception=None, **kwargs
+    ) -> None:
         if error == AuthError.CANCELLED:
             messages.info(request, "You did not sign in: it was cancelled at the other service.")
             raise ImmediateHttpResponse(redirect("accounts:sign-in"))
+        # By its kind alone: what is in an answer names people.
+        log.warning("directory_refused error=%s cause=%s", error, type(exception).__name__)
 
     def serialize_instance(self, instance) -> dict:
         """Keep only the key of what is in the database, while a second factor is asked for."""
@@ -148,6 +158,7 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         return found
 
 
-def _not_invited(request: HttpRequest) -> HttpResponse:
+def _not_invited(request: HttpRequest, login: SocialLogin, user: User | None) -> HttpResponse:
+    directory_refused(next((one.email for one in login.email_addresses), ""), user)
     context = {"oidc_name": settings.OIDC_NAME}
     return render(request, "account/signup_closed.html", context, status=403)

@@ -30,7 +30,7 @@ from accounts.models import User
 from accounts.pages import form_helper
 from accounts.sign_in.adapters import AccountAdapter
 from accounts.sign_in.guesses import OLD_PASSWORDS, code_checked
-from accounts.sign_in.trail import reset_asked
+from accounts.sign_in.trail import old_password_refused, passkey_refused, reset_asked
 from drservice.common.rate_limits import TooOften
 
 MAX_PASSWORD_CHARACTERS = 256
@@ -87,7 +87,11 @@ class PasswordChangeForm(DjangoPasswordChangeForm):
             OLD_PASSWORDS.take(self.user.pk)
         except TooOften as fault:
             raise ValidationError(fault.message) from fault
-        return super().clean_old_password()
+        try:
+            return super().clean_old_password()
+        except ValidationError:
+            old_password_refused(self.user)
+            raise
 
     def clean_new_password1(self) -> str:
         password = self.cleaned_data["new_password1"]
@@ -169,9 +173,15 @@ def _refusing_what_is_no_passkey() -> Iterator[None]:
 
 
 class _Passkey(forms.Form):
+    """A passkey's answer. allauth checks it, and counts wrong ones where it knows whose it is."""
+
     def clean_credential(self) -> Authenticator:
-        with _refusing_what_is_no_passkey():
-            return super().clean_credential()
+        try:
+            with _refusing_what_is_no_passkey():
+                return super().clean_credential()
+        except ValidationError:
+            passkey_refused(self.user)
+            raise
 
 
 class PasskeyForm(_Passkey, AuthenticateWebAuthnForm):
@@ -228,9 +238,9 @@ class PasswordResetAskForm(ResetPasswordForm):
         field.widget.attrs = {"autocomplete": "username", "autofocus": True}
 
     def save(self, request: HttpRequest, **kwargs) -> str:
-        email = super().save(request, **kwargs)
-        reset_asked(email)
-        return email
+        # First: no link goes out that nothing is kept of.
+        reset_asked(self.cleaned_data["email"])
+        return super().save(request, **kwargs)
 
 
 class PasswordResetForm(ResetPasswordKeyForm):

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
+from bson import ObjectId
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db.models import F
@@ -15,6 +16,7 @@ from accounts.audit.accounts import account_record
 from accounts.audit.actions import Action
 from accounts.audit.services import audited
 from accounts.models import User
+from accounts.sign_in.trail import directory_linked
 
 log = logging.getLogger(__name__)
 
@@ -77,16 +79,25 @@ def second_factors_remove(*, user: User) -> int:
 
 
 def user_trust_directory(*, user: User) -> User:
-    """Take a person as proven by their hospital's directory.
+    """Take a person as proven by their hospital's directory, which may open their account now.
 
     A first password, which somebody else has seen, stops working: whoever knows it could else come
-    back behind the person who never had to change it.
+    back behind the person who never had to change it. Raises AuditUnavailable.
     """
-    if user.must_change_password:
+    _trust_directory(user.pk)
+    user.refresh_from_db(fields=["password", "must_change_password"])
+    return user
+
+
+@audited
+def _trust_directory(user_pk: ObjectId) -> None:
+    user = User.objects.get(pk=user_pk)
+    ends_first_password = user.must_change_password
+    if ends_first_password:
         user.set_unusable_password()
         user.must_change_password = False
         user.save(update_fields=["password", "must_change_password"])
-    return user
+    directory_linked(user, ends_first_password=ends_first_password)
 
 
 def mail_send(message: EmailMessage) -> None:

@@ -3,6 +3,7 @@
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authentication_failed, authenticator_added, authenticator_removed
+from django.core import mail
 from django.core.management import get_commands, load_command_class
 from django.test import Client, RequestFactory
 
@@ -108,6 +109,41 @@ def test_nobody_is_signed_in_without_an_event(client, audit_refused):
     assert client.get("/cases/").status_code == 302
     assert sign_in(client, user.email).status_code == 302
     assert client.get("/cases/").status_code == 200
+
+
+def test_wrong_old_password_is_kept(client, audit_refused):
+    user = make_member(hospital := make_hospital(), "staff")
+    sign_in(client, user.email)
+    own = "three words together"
+    fields = {"old_password": "wrong", "new_password1": own, "new_password2": own}
+    assert client.post("/accounts/password/", fields).status_code == 422
+    assert told(hospital.pk)[-1].reason == "A wrong old password"
+    with audit_refused():
+        assert client.post("/accounts/password/", fields).status_code == 503
+
+
+@pytest.mark.parametrize("address", ["sign-in/passkey/", "again/passkey/"])
+def test_wrong_passkey_is_kept(client, address, audit_refused):
+    user = make_member(hospital := make_hospital(), "staff")
+    is_known = address.startswith("again")
+    if is_known:
+        sign_in(client, user.email)
+        Authenticator.objects.create(user=user, type=Authenticator.Type.WEBAUTHN, data={})
+    wrong = {"credential": '{"id": "x"}'}
+    client.post(f"/accounts/{address}", wrong)
+    failed = told(hospital.pk if is_known else None)[-1]
+    assert (failed.event.action, failed.reason) == (Action.SIGN_IN_FAILED, "A wrong passkey")
+    with audit_refused():
+        assert client.post(f"/accounts/{address}", wrong).status_code == 503
+
+
+def test_link_for_a_new_password_is_not_mailed_without_an_event(client, audit_refused):
+    user = make_user()
+    with audit_refused():
+        assert client.post("/accounts/forgotten/", {"email": user.email}).status_code == 503
+    assert mail.outbox == []
+    client.post("/accounts/forgotten/", {"email": user.email})
+    assert len(mail.outbox) == 1
 
 
 def test_sign_out_is_done_even_without_an_event(client, audit_refused, caplog):

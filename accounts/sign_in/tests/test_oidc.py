@@ -12,7 +12,11 @@ from django.core import mail
 from django.db import connection
 from django.test import Client
 
+from accounts.audit.actions import Action
+from accounts.audit.models import AuditEvent
+from accounts.audit.selectors import ToldEvent, events_told
 from accounts.models import User
+from accounts.scoping import every_hospital
 from accounts.sign_in.tests.factories import (
     CODE,
     SIGN_IN,
@@ -215,6 +219,42 @@ def test_own_password_goes_on_working(provider, client):
     assert enter_password(Client(), user).status_code == 302
 
 
+def test_what_a_directory_does_is_kept(provider, client):
+    user = make_user(must_change_password=True)
+    gone = make_user(is_active=False)
+    for email in (user.email, gone.email, "Nobody@example.org"):
+        knows(provider, email)
+        walk(Client())
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    knows(provider, user.email)
+    walk(client)
+    linked, came, refused, unknown, closed = platform_events()
+    assert linked.after == {"directory": "linked", "first_password": "void"}
+    assert (linked.event.action, came.event.action) == (Action.CHANGE, Action.SIGN_IN)
+    for one, reason in ((refused, "not let in"), (unknown, "not let in"), (closed, "is closed")):
+        assert one.event.action == Action.SIGN_IN_FAILED
+        assert reason in one.reason
+    assert [one.event.subject_id for one in (refused, closed)] == [str(gone.pk), str(user.pk)]
+    assert "nobody" not in str(vars(unknown.event)).lower()
+
+
+def test_directory_links_and_refuses_nobody_without_an_event(provider, client, audit_refused):
+    user = make_user(must_change_password=True)
+    for email in (user.email, "nobody@example.org"):
+        knows(provider, email)
+        with audit_refused():
+            assert walk(client).status_code == 503
+    assert not SocialAccount.objects.exists()
+    assert User.objects.get(pk=user.pk).must_change_password
+    assert not is_signed_in(client)
+
+
+def platform_events() -> list[ToldEvent]:
+    with every_hospital("a test"):
+        events = AuditEvent.objects.filter(hospital_id=None).order_by("seq")
+        return events_told(events, hospital_id=None)
+
+
 def other_key():
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -235,7 +275,7 @@ def other_key():
         lambda provider: setattr(provider, "error", "server_error"),
     ],
 )
-def test_answer_that_cannot_be_trusted_lets_nobody_in(provider, client, fault):
+def test_answer_that_cannot_be_trusted_lets_nobody_in(provider, client, fault, caplog):
     user = make_user()
     knows(provider, user.email)
     fault(provider)
@@ -244,6 +284,8 @@ def test_answer_that_cannot_be_trusted_lets_nobody_in(provider, client, fault):
     page = walk(client)
     assert page.status_code == 401
     assert "did not work" in page.text
+    assert "directory_refused" in caplog.text
+    assert user.email not in caplog.text
     assert not is_signed_in(client)
 
 
@@ -299,9 +341,10 @@ def test_who_is_signed_in_stays_who_they_are(provider, client_of):
     assert client.session["_auth_user_id"] == str(user.pk)
 
 
-def test_provider_out_of_reach_is_said(provider, client, settings):
+def test_provider_out_of_reach_is_said(provider, client, settings, caplog):
     apps = settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"]
     apps[0]["settings"]["server_url"] = "http://127.0.0.1:1"
     page = client.get(BEGIN)
     assert page.status_code == 503
     assert "out of reach" in page.text
+    assert "directory_unreachable cause=ConnectionError" in caplog.text

@@ -118,12 +118,13 @@ def test_one_code_at_the_same_instant_lets_in_one():
     assert second_factors_of(user).codes_left == 9
 
 
-def test_codes_are_guessed_five_times_at_most(client):
+def test_codes_are_guessed_five_times_at_most(client, caplog):
     user, secret = make_user_with_app()
     enter_password(client, user)
     answers = [enter_code(client, f"{n:06}") for n in range(6)]
     assert "not right" in answers[4].text
     assert "Too many wrong codes" in answers[5].text
+    assert "rate_exceeded name=code" in caplog.text
     assert "Too many wrong codes" in enter_code(client, code_of(secret)).text
     other = Client()
     enter_password(other, user)

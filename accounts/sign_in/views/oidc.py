@@ -1,5 +1,6 @@
 """The two addresses of signing in through the hospital's own directory."""
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 
@@ -13,6 +14,8 @@ from accounts.access import public
 from accounts.sign_in.destinations import safe_next
 from accounts.sign_in.oidc import Unreachable, oidc_begin, oidc_complete
 
+log = logging.getLogger(__name__)
+
 
 def _if_set_up(view: Callable) -> Callable:
     @wraps(view)
@@ -23,7 +26,8 @@ def _if_set_up(view: Callable) -> Callable:
             return redirect("accounts:sign-in")
         try:
             return view(request)
-        except Unreachable:
+        except Unreachable as error:
+            log.error("directory_unreachable cause=%s", type(error.__cause__ or error).__name__)
             return render(request, "socialaccount/authentication_error.html", status=503)
 
     return checked
