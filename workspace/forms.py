@@ -8,10 +8,15 @@ from django import forms
 from django.utils import timezone
 
 from workspace.models import Case, Patient
+from workspace.patients.consenting import CONSENTS
 from workspace.schemas import Field, Laterality
 from workspace.trail import PATIENT_FACTS
 
 OLDEST_AGE_YEARS = 120
+CONSENTS_CHANGED = (
+    "What this record says of consent changed while the page was open. Look at it on the patient's "
+    "page, then save again if what stands here is right."
+)
 
 
 class PatientForm(forms.ModelForm):
@@ -26,6 +31,8 @@ class PatientForm(forms.ModelForm):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        # Before a form that was sent writes into the record.
+        self.consents_now = "".join(str(int(getattr(self.instance, name))) for name in CONSENTS)
         for name in self.fields:
             self.fields[name].widget.attrs["autocomplete"] = "off"
         self.helper = FormHelper()
@@ -65,7 +72,14 @@ class PatientForm(forms.ModelForm):
         return born
 
     def clean(self) -> dict:
+        """Refuse consents that were filled in on a page older than what the record says now.
+
+        A merge may have ended one meanwhile; a box that was ticked before must not bring it back.
+        """
         cleaned = super().clean()
+        seen = self.data.get("consents_seen", self.consents_now)
+        if seen != self.consents_now:
+            self.add_error(None, CONSENTS_CHANGED)
         since, born = cleaned.get("diabetes_since_year"), cleaned.get("birth_date")
         if since and since > timezone.localdate().year:
             self.add_error("diabetes_since_year", "This year is still to come.")

@@ -46,6 +46,10 @@ class PatientManager(NewestManager):
         """Make a merged record live again."""
         return self._set(pk, {"merged_into": None})
 
+    def consent(self, *, pk: ObjectId, consents: dict[str, bool]) -> "Patient":
+        """Write what a record says of consent. The caller has secured it."""
+        return self._set(pk, consents)
+
     def tell_apart(self, one: ObjectId, other: ObjectId) -> None:
         """Remember that somebody looked at two records and found two persons."""
         for pk, stranger in ((one, other), (other, one)):

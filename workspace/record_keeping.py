@@ -24,6 +24,10 @@ class PatientMerge(TenantModel):
     merged_id = ObjectIdField()
     # The cases that moved: undoing moves these back, and none that came later.
     case_ids = ArrayField(ObjectIdField(), default=list)
+    # Consents of the survivor that ended by the merge, as the other record did not agree.
+    consents_lowered = ArrayField(models.CharField(max_length=30), default=list)
+    # Consents that somebody withdrew from the one record afterwards.
+    consents_withdrawn = ArrayField(models.CharField(max_length=30), default=list)
     reason = SealedCharField(max_length=300)
     merged_by = models.CharField(max_length=120)
     merged_at = models.DateTimeField(default=timezone.now)

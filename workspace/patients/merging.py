@@ -12,8 +12,14 @@ from accounts.audit.services import audited
 from drservice.common.errors import ServiceFault
 from workspace.events import case_announce
 from workspace.models import Case, Patient, PatientMerge
+from workspace.patients.consenting import (
+    consents_join,
+    consents_part,
+    consents_said,
+    parting_of,
+)
 from workspace.services import PatientGone, patient_copy, patient_secure
-from workspace.trail import patient_record
+from workspace.trail import patient_facts, patient_record
 
 MOVED = "Moved with the patient's record, which was merged with another one"
 MOVED_BACK = "Moved back with the patient's record: its merge was undone"
@@ -26,7 +32,8 @@ class MergeRefused(ServiceFault):
 def patient_merge(*, survivor: Patient, merged: Patient, by: str, reason: str) -> PatientMerge:
     """Let one record go into another one of the same person.
 
-    Pre-state: both live. Post-state: `merged` leads to `survivor`, which has the cases of both.
+    Pre-state: both live. Post-state: `merged` leads to `survivor`, which has the cases of both and
+    agrees to what both agreed to.
     Raises MergeRefused for one record given twice, PatientGone when either is no longer live.
     """
     if survivor.pk == merged.pk:
@@ -53,6 +60,7 @@ def _merge(*, survivor_pk: ObjectId, merged_pk: ObjectId, by: str, reason: str) 
         reason=reason,
         merged_at=timezone.now(),
     )
+    merge.consents_lowered = consents_join(survivor=survivor, merged=merged)
     merge.save()
     _record(Action.MERGE, merge, before=merged, after=survivor, reason=reason)
     return merge
@@ -62,8 +70,9 @@ def patient_unmerge(*, merged: Patient, by: str, reason: str) -> PatientMerge:
     """Undo the merge of a record.
 
     Pre-state: `merged` leads to a live record. Post-state: both are live; the cases that had
-    moved are back, and those made since then stay where they are. Raises MergeRefused when there
-    is nothing to undo, or when a later merge has to be undone first.
+    moved are back, and those made since then stay where they are. Each says again what it said of
+    consent; what was withdrawn from the one record neither agrees to. Raises MergeRefused when
+    there is nothing to undo, or when a later merge has to be undone first.
     """
     merge = _unmerge(merged_pk=merged.pk, by=by, reason=reason)
     _announce(merge.case_ids)
@@ -77,11 +86,21 @@ def _unmerge(*, merged_pk: ObjectId, by: str, reason: str) -> PatientMerge:
         raise MergeRefused("This record is not merged with another one any more.")
     survivor = _secure_survivor(merge)
     merged = Patient.objects.revive(merged_pk)
+    _part_consents(merge, survivor, merged)
     _move(_still_there(merge), merged, by, MOVED_BACK)
     merge.undone_at, merge.undone_by, merge.undo_reason = timezone.now(), by, reason
     merge.save(update_fields=["undone_at", "undone_by", "undo_reason"])
     _record(Action.UNMERGE, merge, before=survivor, after=merged, reason=reason)
     return merge
+
+
+def _part_consents(merge: PatientMerge, survivor: Patient, merged: Patient) -> None:
+    parting = parting_of(merge, merged=merged, others=merges_into(survivor.pk))
+    consents_part(parting, survivor=survivor, merged=merged)
+    # A record that once went into the one that is live again is of the same person, too.
+    said = patient_facts(merged)
+    after = {**said, **dict.fromkeys(parting.withdrawn, False)}
+    consents_said(said, after, merges=merges_into(merged.pk))
 
 
 def merge_of(merged_pk: ObjectId) -> PatientMerge | None:

@@ -9,7 +9,9 @@ from django.db import IntegrityError
 from accounts.audit.actions import Action
 from accounts.audit.services import audited
 from workspace.models import Case, Patient
+from workspace.patients.consenting import consents_said
 from workspace.patients.match_keys import match_keys_of
+from workspace.patients.merging import merges_into
 from workspace.services import patient_copy, patient_secure
 from workspace.trail import patient_facts, patient_record
 
@@ -44,6 +46,7 @@ def patient_update(*, patient: Patient, **fields) -> Patient:
         setattr(patient, name, value)
     patient = _patient_save(patient, update_fields=[*fields, *DERIVED_FIELDS])
     Case.objects.refresh_patient_copy(patient_pk=patient.pk, patient_copy=patient_copy(patient))
+    consents_said(before, {**before, **fields}, merges=merges_into(patient.pk))
     patient_record(Action.CHANGE, patient, before=before, after=patient_facts(patient))
     return patient
 

@@ -13,7 +13,8 @@ from accounts.searches import search_of, search_results
 from drservice.common.errors import ServiceFault
 from drservice.common.list_pages import list_page
 from workspace.access import access_patient
-from workspace.models import Patient
+from workspace.models import Patient, PatientMerge
+from workspace.patients.consenting import CONSENTS, consents_of, parting_of
 from workspace.patients.duplicates import (
     Lookalike,
     duplicate_pairs,
@@ -22,7 +23,7 @@ from workspace.patients.duplicates import (
     survivor_of,
 )
 from workspace.patients.likeness import identity_of, likeness
-from workspace.patients.merging import merge_of, patient_merge, patient_unmerge
+from workspace.patients.merging import merge_of, merges_into, patient_merge, patient_unmerge
 from workspace.record_forms import MergeForm, ReasonForm
 from workspace.selectors import UNLISTED_CASE_FIELDS, cases_of_patient, patient_list
 from workspace.trail import patient_viewed, patients_searched
@@ -84,6 +85,7 @@ def patient_merge_view(request: HttpRequest, pk: ObjectId, other: ObjectId) -> H
         "section": "patients",
         "sides": [(patient, _cases(patient)) for patient in pair],
         "signs": likeness(*map(identity_of, pair)),
+        "consents": consents_of(pair),
     }
     return form_page(request, "workspace/patient_merge.html", form, **context)
 
@@ -137,15 +139,25 @@ def patient_unmerge_view(request: HttpRequest, pk: ObjectId) -> HttpResponse:
         hint="For instance: father and son",
     )
     if _unmerged(request, form, merged):
-        messages.success(request, "The merge is undone. Both records are as they were.")
+        messages.success(request, "The merge is undone. These are two records again.")
         return redirect("workspace:patient-detail", merged.pk)
     context = {
         "section": "patients",
         "patient": merged,
         "survivor": access_patient(request, merge.survivor_id),
         "merge": merge,
+        **_consents_after(merge, merged),
     }
     return form_page(request, "workspace/patient_unmerge.html", form, **context)
+
+
+def _consents_after(merge: PatientMerge, merged: Patient) -> dict[str, list[str]]:
+    """Return which consents the records won't have back, in words."""
+    parting = parting_of(merge, merged=merged, others=merges_into(merge.survivor_id))
+    return {
+        "kept_back": [CONSENTS[name] for name in parting.kept_back],
+        "withdrawn": [CONSENTS[name] for name in parting.withdrawn],
+    }
 
 
 def _unmerged(request: HttpRequest, form: ReasonForm, merged: Patient) -> bool:
