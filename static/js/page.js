@@ -16,6 +16,12 @@
     }
   });
 
+  // A list that is searched while somebody types can't show why it was refused, for instance because
+  // they signed in again in another window. The same form, sent as a page, can.
+  document.addEventListener("htmx:responseError", (event) => {
+    event.target.closest("form[role=search]")?.submit();
+  });
+
   // A browser keeps six connections to one server. Without this, six forgotten tabs that listen
   // for events would leave none for the seventh.
   const sources = new Set();

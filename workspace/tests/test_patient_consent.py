@@ -175,7 +175,7 @@ def test_page_says_before_what_the_one_record_will_agree_to(record, nurse):
     ]
     shown = " ".join(page.text.split())
     assert "agrees only to what both records agree to" in shown
-    assert f'<span class="muted">by <span class="number">{goes.mrn}</span></span>' in shown
+    assert f'<span class="muted">on <span class="number">{goes.mrn}</span></span>' in shown
 
 
 def test_page_says_what_stays_withheld_for_another_merged_record(record, nurse):
