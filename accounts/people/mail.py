@@ -1,18 +1,21 @@
 """The mail that brings an invitation: plain text, and nothing in it about any patient.
 
-Where mail reaches people, workers send it, and no request waits for a mail server. An invitation is
-its own outbox: what is due says so in its document, in the transaction that made it. The hint to
-the workers holds nothing and may be lost; a sweep every minute finds what is due. Whoever takes one
-makes the token that it mails, so that no token rests anywhere; of a mail that was sent twice the
-newer link works.
+No request waits for a mail server. An invitation is its own outbox: what is due says so in its
+document, in the transaction that made it. A single mail goes out beside the answer, as notices do;
+a list is for the workers. The hint to them holds nothing and may be lost; a sweep every minute
+finds what is due. Whoever takes one makes the token that it mails, so that no token rests
+anywhere; of a mail that was sent twice the newer link works.
 """
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
+from django.core.mail.backends.base import BaseEmailBackend
+from django.db import connection
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
@@ -22,6 +25,7 @@ from accounts.keys.sealing import UNREADABLE
 from accounts.models import Invitation
 from accounts.people.selectors import hash_of, inviter_of
 from accounts.people.services import Issued, token_new
+from accounts.scoping import hospital_scope
 from drservice.celery import app
 from drservice.settings.celery import HINT_PRIORITY, INFERENCE_QUEUE
 
@@ -29,6 +33,8 @@ log = logging.getLogger(__name__)
 
 MAIL_INVITATIONS = "accounts.mail_invitations"
 HINT_GOOD_FOR_S = 60
+# One thread: a single mail needs no more, and whoever comes at once finds the other's claims.
+_post = ThreadPoolExecutor(max_workers=1, thread_name_prefix="invitations")
 # Then the worker's thread is free for cases, and a new hint goes on with the rest.
 MAILS_AT_ONCE = 50
 # A mail that failed waits a minute before the next try, then twice as long each time; it is tried
@@ -41,6 +47,16 @@ NO_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
 ONE_MAIL_REFUSED = (SMTPRecipientsRefused, SMTPSenderRefused, SMTPDataError)
 # From here on a server's answer means never; below it means not now.
 FINAL = 500
+
+
+def mails_start(count: int) -> None:
+    """Have so many new mails sent: one beside the answer, several by workers who can be told."""
+    if count > 1 and mails_hint():
+        return
+    if settings.MAIL_IN_BACKGROUND:
+        _post.submit(_send_beside)
+    else:
+        due_mails_send()
 
 
 def mails_hint() -> bool:
@@ -88,21 +104,31 @@ def link_of(origin: str, token: str) -> str:
     return origin + reverse("accounts:invitation-link", args=[token])
 
 
+def _send_beside() -> None:
+    try:
+        due_mails_send()
+    except Exception as error:  # noqa: BLE001
+        # The sweep goes on from where this broke off.
+        log.error("invitation_mail_put_off error=%s", type(error).__name__)
+    finally:
+        connection.close()
+
+
 def _send_over_one_connection(due: list[Invitation]) -> int:
     sent = 0
-    connection = get_connection()
+    server = get_connection()
     try:
-        connection.open()
+        server.open()
         for invitation in due:
-            sent += _send_if_free(connection, invitation)
+            sent += _send_if_free(server, invitation)
     except OSError as error:
         log.warning("invitation_mail_failed error=%s", type(error).__name__)
     finally:
-        connection.close()
+        server.close()
     return sent
 
 
-def _send_if_free(connection, invitation: Invitation) -> bool:
+def _send_if_free(server: BaseEmailBackend, invitation: Invitation) -> bool:
     """Take one due mail, if nobody else has, and send it; tell whether the server took it.
 
     Raises OSError when the server fails; the mail is then due again after its pause.
@@ -114,16 +140,17 @@ def _send_if_free(connection, invitation: Invitation) -> bool:
         seen=invitation, token_hash=claim["token_hash"], until=until
     ):
         return False
-    if invitation.email == UNREADABLE:
-        Invitation.objects.end_mail(**claim)
-        return False
-    message = _message(invitation, invitation.link_origin, token)
-    return _delivered(connection, message, claim, now)
+    with hospital_scope(invitation.hospital_id):
+        if invitation.email == UNREADABLE:
+            Invitation.objects.end_mail(**claim)
+            return False
+        message = _message(invitation, invitation.link_origin, token)
+    return _delivered(server, message, claim, now)
 
 
-def _delivered(connection, message: EmailMessage, claim: dict, now: datetime) -> bool:
+def _delivered(server: BaseEmailBackend, message: EmailMessage, claim: dict, now: datetime) -> bool:
     try:
-        taken = connection.send_messages([message]) == 1
+        taken = server.send_messages([message]) == 1
     except ONE_MAIL_REFUSED as error:
         final = _is_final(error)
         log.warning("invitation_mail_refused error=%s final=%s", type(error).__name__, final)

@@ -63,6 +63,7 @@ ELSEWHERE = {
     "accounts.keys.services.key_version_add": ALL_ALIKE,
     "accounts.limits.services._place": TWICE,
     "accounts.limits.services.quota_set": BY_LISTENER,
+    "accounts.people.mail._send_if_free": "it goes through all hospitals, one after the other",
     "accounts.people.selectors._unseal": "whoever holds the secret of one invitation sees that one",
     "accounts.people.selectors.invitation_pending": OWN_TESTS,
     "accounts.people.selectors.invitations_waiting": OWN_TESTS,

@@ -15,7 +15,7 @@ from accounts.models import Invitation, InvitationState
 from accounts.pages import form_page, posted, require_form
 from accounts.people.doors import access_invitation
 from accounts.people.forms import InvitationForm
-from accounts.people.mail import link_of, mail_write, mails_hint
+from accounts.people.mail import link_of, mail_write, mails_start
 from accounts.people.selectors import invitation_list as list_invitations
 from accounts.people.selectors import invitations_waiting, mail_counts
 from accounts.people.services import (
@@ -108,12 +108,12 @@ def mail_from(request: HttpRequest) -> str:
 
 
 def links_to_hand_over(request: HttpRequest, issued: list[Issued]) -> list[tuple[Invitation, str]]:
-    """Let workers mail what was issued; where mail reaches nobody return the links instead.
+    """Have mailed what was issued; where mail reaches nobody return the links instead.
 
     The links exist only in this answer: what is stored can't bring them back.
     """
     if settings.MAIL_REACHES_PEOPLE:
-        mails_hint()
+        mails_start(len(issued))
         return []
     origin = _origin(request)
     for one in issued:
