@@ -130,11 +130,14 @@ GOOD_PASSWORDS = [
 ]
 
 
+# Passwords are compared with the names of hospitals, which are in the database.
+@pytest.mark.django_db
 @pytest.mark.parametrize("password", GOOD_PASSWORDS)
 def test_password_may_be_of_any_letters_and_long(password):
     validate_password(password, User(email="ana@example.org", name="Ana Maria"))
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     "password", ["short", "ninechars", "password123", "1234567890", "ana@example.org", "qwertyuiop"]
 )
@@ -176,6 +179,7 @@ def test_codes_of_second_factors_are_random_and_long_enough():
     assert mfa_settings.TOTP_PERIOD <= 30
 
 
+@pytest.mark.django_db
 def test_password_with_the_name_of_the_service_is_refused():
     for password in ("DrService-2026", "retinopathy1!", "Screening-99"):
         with pytest.raises(ValidationError):
