@@ -15,6 +15,7 @@ from django_mongodb_backend.fields import (
 from accounts.keys.errors import KeyDestroyed
 from accounts.keys.fields import SealedCharField, SealedEmailField, SealedTextField
 from accounts.scoping import TenantModel, current_scope
+from drservice.common.lines import one_line
 from workspace.case_parts import CaseOutcome, EyeImage, PatientCopy, StateChange
 from workspace.case_verbs import CANCELLABLE, VOIDABLE, CaseManager
 from workspace.patient_search import HASH_LETTERS, mrn_hash, search_hashes
@@ -102,8 +103,11 @@ class Patient(TenantModel):
 
     def clean(self) -> None:
         super().clean()
-        self.mrn = " ".join(self.mrn.split())
-        self.name = " ".join(self.name.split())
+        written = {"mrn": self.mrn, "name": self.name}
+        self.mrn, self.name = one_line(self.mrn), one_line(self.name)
+        unseen = [name for name, text in written.items() if text and not getattr(self, name)]
+        if unseen:
+            raise ValidationError(dict.fromkeys(unseen, "Nothing of this can be seen."))
         self._hash_what_is_sealed()
 
     def _hash_what_is_sealed(self) -> None:

@@ -43,7 +43,19 @@ def test_fifty_parallel_registrations_of_one_number_make_one_patient():
         assert Patient.objects.count() == 1
     assert register(other, "N-1") is not None
     # The same number in other clothes is the same number.
-    assert register(hospital, "  N-1 ") is None
+    for same in ("  N-1 ", "N-1\u200b", "\u202aN\u00ad-1"):
+        assert register(hospital, same) is None, same
+
+
+def test_patient_is_named_by_what_people_see():
+    hospital = make_hospital()
+    with hospital_scope(hospital.pk):
+        born = {"hospital_id": hospital.pk, "birth_date": BORN}
+        patient = patient_create(mrn="N\u200b-2", name="\u202eaziL Obrecht", **born)
+        assert (patient.mrn, patient.name) == ("N-2", "aziL Obrecht")
+        for unseen in ({"mrn": "N-3", "name": "\u200b\ufeff"}, {"mrn": "\u2066", "name": "Liza"}):
+            with pytest.raises(ValidationError, match="can be seen"):
+                patient_create(**unseen, **born)
 
 
 def test_patient_update_reaches_the_cases_of_this_patient_alone():
