@@ -2,10 +2,8 @@
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
-from threading import Lock
 from typing import TypeVar
 
 from bson import ObjectId
@@ -30,6 +28,7 @@ from accounts.audit.errors import AuditUnavailable
 from accounts.audit.models import AuditEvent
 from accounts.audit.sealing import seal_anyway, seal_for
 from accounts.audit.subject_keys import subject_seal
+from accounts.audit.turns import turn
 from accounts.keys.errors import KeyDestroyed
 from accounts.keys.sealing import audit_key
 from accounts.scoping import ScopeError, current_scope
@@ -39,13 +38,8 @@ Result = TypeVar("Result")
 
 NOT_WRITTEN = "The audit trail can't be written just now, so nothing was changed or shown."
 HEAD_ALTERED = "The audit trail's head was altered: run `manage.py verify_audit` for the hospital."
-# How long a thread lets others of its process append first. It may go on anyway: the database
-# decides, and a loser begins again.
-TURN_TIMEOUT_S = 5
 # How long an open page may look for news before its reader is kept as a viewer anew.
 SEEN_FOR = dt.timedelta(hours=1)
-
-_turns: dict[str, Lock] = {}
 
 
 def audit_record(
@@ -163,24 +157,12 @@ def _in_turn(owner: ObjectId | None, act: Callable[[], Result]) -> Result:
     if connection.in_atomic_block_mongo:
         return act()
     try:
-        with _turn(chain_name(owner)):
+        with turn(chain_name(owner)):
             return in_one_transaction(act)
     except (DatabaseError, PyMongoError) as error:
         if may_try_again(error):
             raise AuditUnavailable(NOT_WRITTEN) from error
         raise
-
-
-@contextmanager
-def _turn(chain: str) -> Iterator[None]:
-    """Let threads of this process take turns at a chain, as one of two at once would fail."""
-    turn = _turns.setdefault(chain, Lock())
-    taken = turn.acquire(timeout=TURN_TIMEOUT_S)
-    try:
-        yield
-    finally:
-        if taken:
-            turn.release()
 
 
 def _append(event: dict) -> AuditEvent:

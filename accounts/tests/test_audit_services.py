@@ -204,7 +204,7 @@ def test_threads_at_one_chain_lose_nothing_and_never_fork(
     """Without turns threads meet in the database, as those of several processes do."""
     each = 5
     if not take_turns:
-        monkeypatch.setattr(services, "_turn", lambda chain: nullcontext())
+        monkeypatch.setattr(services, "turn", lambda chain: nullcontext())
 
     @audited
     def change(number: int) -> None:

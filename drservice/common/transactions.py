@@ -16,6 +16,8 @@ from django_mongodb_backend.transaction import atomic
 from pymongo.errors import PyMongoError
 
 TRIES = 20
+# A transaction takes some 5 ms: who waits much longer before beginning again, waits for nobody.
+FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5, 300
 Result = TypeVar("Result")
 
 
@@ -44,8 +46,14 @@ def in_one_transaction(act: Callable[[], Result]) -> Result:
             _forget_transaction()
             if tries_left == 0 or not may_try_again(error):
                 raise
-        time.sleep(secrets.randbelow(20 * (TRIES - tries_left)) / 1000)
+        time.sleep(_pause_s(TRIES - tries_left))
     raise AssertionError("unreachable")
+
+
+def _pause_s(failed: int) -> float:
+    """Return how long to wait after so many tries: by chance, so that two don't meet again."""
+    most_ms = min(FIRST_PAUSE_MS * 2 ** (failed - 1), LONGEST_PAUSE_MS)
+    return secrets.randbelow(1000 * most_ms) / 1e6
 
 
 def may_try_again(error: Exception) -> bool:

@@ -6,7 +6,7 @@ from django_mongodb_backend.transaction import on_commit
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
-from drservice.common.transactions import in_one_transaction
+from drservice.common.transactions import TRIES, _pause_s, in_one_transaction
 
 pytestmark = pytest.mark.django_db
 
@@ -37,3 +37,11 @@ def test_what_was_to_follow_on_a_commit_that_failed_for_good_never_follows(monke
             in_one_transaction(lambda: on_commit(lambda: followed.append("failed")))
     in_one_transaction(lambda: on_commit(lambda: followed.append("stands")))
     assert followed == ["stands"]
+
+
+def test_pauses_grow_and_last_long_enough_for_all_tries():
+    longest_s = [max(_pause_s(failed) for _ in range(300)) for failed in range(1, TRIES)]
+    assert longest_s[0] < 0.005
+    assert longest_s[3] > longest_s[0]
+    assert max(longest_s) < 0.3
+    assert sum(longest_s) > 3
