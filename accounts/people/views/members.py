@@ -124,7 +124,7 @@ def member_sign_out(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     """End every session of a colleague, for instance when their telephone is lost."""
     colleague = access_colleague(request, pk)
     if colleague.last_seen_at is None:
-        # Added here, perhaps without knowing of it: what they do elsewhere is not for this admin.
+        # Perhaps added before people were asked: what they do elsewhere is not for this admin.
         messages.info(
             request, f"{colleague.name} has never worked here, so there is nothing to end."
         )
