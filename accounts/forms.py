@@ -4,12 +4,12 @@ from django import forms
 from django.utils.html import format_html
 
 from accounts.models import Membership, User
-from accounts.pages import form_helper
+from accounts.pages import LineField, form_helper
 from accounts.permissions import ROLE_MEANINGS, Role
 
 
 class _MemberForm(forms.Form):
-    name = forms.CharField(
+    name = LineField(
         max_length=Membership._meta.get_field("name").max_length,
         help_text="As colleagues know them, for instance on a list of cases.",
     )
@@ -28,9 +28,6 @@ class _MemberForm(forms.Form):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.helper = form_helper(self.button)
-
-    def clean_name(self) -> str:
-        return " ".join(self.cleaned_data["name"].split())
 
 
 class MemberCreateForm(_MemberForm):

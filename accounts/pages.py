@@ -2,11 +2,21 @@
 
 from crispy_forms.helper import FormHelper
 from crispy_forms.layout import Submit
+from django import forms
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
+from drservice.common.lines import one_line
+
 require_form = require_http_methods(["GET", "HEAD", "POST"])
+
+
+class LineField(forms.CharField):
+    """One line of text as people see it, with single spaces."""
+
+    def to_python(self, value) -> str:
+        return one_line(super().to_python(value))
 
 
 def form_helper(button: str) -> FormHelper:

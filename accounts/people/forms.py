@@ -6,7 +6,7 @@ from django.core.validators import MaxLengthValidator
 
 from accounts.forms import MemberCreateForm
 from accounts.models import Membership, User
-from accounts.pages import form_helper
+from accounts.pages import LineField, form_helper
 from accounts.people.roster import MAX_BYTES
 from accounts.people.selectors import MemberFilter
 from accounts.permissions import ROLE_MEANINGS, Role
@@ -57,7 +57,7 @@ class InvitationForm(MemberCreateForm):
 class InvitationAcceptForm(SetPasswordForm):
     """Ask a new person for their name and, twice, for a password."""
 
-    name = forms.CharField(
+    name = LineField(
         max_length=Membership._meta.get_field("name").max_length,
         label="Your name",
         help_text="As colleagues know you, for instance on a list of cases.",
@@ -75,7 +75,7 @@ class InvitationAcceptForm(SetPasswordForm):
         self.helper = form_helper("Accept and sign in")
 
     def clean_name(self) -> str:
-        name = " ".join(self.cleaned_data["name"].split())
+        name = self.cleaned_data["name"]
         # So that the password is compared with the name that was just chosen.
         self.user.name = name
         return name

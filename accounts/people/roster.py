@@ -15,6 +15,7 @@ from django.core.validators import validate_email
 from django.db import models
 
 from accounts.permissions import Role
+from drservice.common.lines import one_line
 
 MAX_BYTES = 200_000
 MAX_ROWS = 300
@@ -133,7 +134,7 @@ def _filled_lines(text: str) -> Iterator[tuple[int, list[str]]]:
     begins = 1
     try:
         for cells in reader:
-            cells = [" ".join(cell.split()) for cell in cells]
+            cells = [one_line(cell) for cell in cells]
             if any(cells) and not (begins == 1 and cells[0].lower().startswith("sep=")):
                 yield begins, cells
             begins = reader.line_num + 1

@@ -86,6 +86,8 @@ def test_admin_learns_and_ends_nothing_of_somebody_who_never_came(two_hospitals,
         ({"name": "N", "email": "n@example.org", "roles": ["surgeon"]}, "surgeon is not one of"),
         ({"name": "N", "email": "not an address", "roles": ["staff"]}, "valid email address"),
         ({"name": " ", "email": "n@example.org", "roles": ["staff"]}, "This field is required."),
+        # Turned, and of no width: nobody could tell on the trail who that is.
+        ({"name": "\u202e\u200b", "email": "n@example.org", "roles": ["staff"]}, "is required."),
     ],
 )
 def test_wrong_entry_is_answered_with_what_is_wrong(two_hospitals, client_of, fields, message):

@@ -65,6 +65,7 @@ def test_roles_are_taken_as_people_write_them(cell, roles):
     ("line", "verdict"),
     [
         (",a@x.example,staff", Verdict.NO_NAME),
+        ("\u200b\u202e,a@x.example,staff", Verdict.NO_NAME),
         ("A" * 121 + ",a@x.example,staff", Verdict.LONG_NAME),
         ("=HYPERLINK(1),a@x.example,staff", Verdict.FORMULA),
         ("@SUM(A1),a@x.example,staff", Verdict.FORMULA),

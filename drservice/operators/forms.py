@@ -6,7 +6,7 @@ from django import forms
 
 from accounts.limits.selectors import Usage
 from accounts.models import Hospital, User
-from accounts.pages import form_helper
+from accounts.pages import LineField, form_helper
 
 MAX_REASON_CHARACTERS = 300
 GIGABYTE = 1_000_000_000
@@ -15,17 +15,10 @@ MOST_GIGABYTES = 1_000_000
 MAX_EMAIL_CHARACTERS = User._meta.get_field("email").max_length
 
 
-class _TextField(forms.CharField):
-    """One line of text with single spaces."""
-
-    def to_python(self, value) -> str:
-        return " ".join(super().to_python(value).split())
-
-
 class ReasonForm(forms.Form):
     """Confirm an act by saying why."""
 
-    reason = _TextField(
+    reason = LineField(
         max_length=MAX_REASON_CHARACTERS,
         label="Reason",
         help_text="Kept with what you did. Name no patient.",
@@ -39,7 +32,7 @@ class ReasonForm(forms.Form):
 
 
 class HospitalRenameForm(ReasonForm):
-    name = _TextField(max_length=Hospital._meta.get_field("name").max_length)
+    name = LineField(max_length=Hospital._meta.get_field("name").max_length)
     field_order = ["name", "reason"]
 
 
@@ -97,12 +90,12 @@ class ChampionForm(ReasonForm):
 
 
 class HospitalCreateForm(forms.Form):
-    name = _TextField(
+    name = LineField(
         max_length=Hospital._meta.get_field("name").max_length,
         label="Name of the hospital",
         help_text="As its people will see it on every page.",
     )
-    admin_name = _TextField(
+    admin_name = LineField(
         max_length=User._meta.get_field("name").max_length,
         label="Name of its first admin",
         help_text="They add everybody else.",
@@ -122,7 +115,7 @@ class HospitalCreateForm(forms.Form):
 
 
 class AdminInviteForm(forms.Form):
-    name = _TextField(max_length=User._meta.get_field("name").max_length)
+    name = LineField(max_length=User._meta.get_field("name").max_length)
     email = forms.EmailField(
         max_length=MAX_EMAIL_CHARACTERS,
         label="E-mail",
@@ -139,7 +132,7 @@ class AdminInviteForm(forms.Form):
 
 
 class OperatorCreateForm(forms.Form):
-    name = _TextField(max_length=User._meta.get_field("name").max_length)
+    name = LineField(max_length=User._meta.get_field("name").max_length)
     email = forms.EmailField(
         max_length=MAX_EMAIL_CHARACTERS,
         label="E-mail",
