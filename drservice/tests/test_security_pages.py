@@ -4,7 +4,6 @@ import base64
 import json
 import logging
 import re
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -69,11 +68,24 @@ def insider(people):
     return found
 
 
+@pytest.fixture(scope="module")
+def walked() -> dict[str, HttpResponse]:
+    """The answers of one walk, at which all tests of this module look."""
+    return {}
+
+
 @pytest.fixture
-def answers(people, insider, objects_of_a) -> Iterator[dict[str, HttpResponse]]:
+def answers(walked, request) -> dict[str, HttpResponse]:
     """What the service says to somebody with every role, to an operator, and to nobody known."""
+    if not walked:
+        walked.update(_walk(*map(request.getfixturevalue, ("people", "objects_of_a"))))
+    return walked
+
+
+def _walk(people: list[Person], objects_of_a: dict[str, dict]) -> dict[str, HttpResponse]:
     knocker = Knocker()
-    asking = [insider, *(person for person in people if person.title in ("anonymous", "operator"))]
+    titles = ("everything in A", "anonymous", "operator")
+    asking = [person for person in people if person.title in titles]
     told = {
         f"{person.title}: {row.name}": knocker.knock(
             person, "GET", address_of(row, objects_of_a[row.what])
@@ -91,9 +103,9 @@ def answers(people, insider, objects_of_a) -> Iterator[dict[str, HttpResponse]]:
         "a script": Client().get("/static/js/page.js"),
         "a drawing": Client().get("/static/img/favicon.svg"),
     }
-    yield told
     for answer in told.values():
         answer.close()
+    return told
 
 
 def test_every_answer_carries_the_protective_headers(answers):

@@ -4,7 +4,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -295,6 +297,21 @@ def merged_in_time(stays: Patient, goes: Patient, limit_s: float) -> PatientMerg
             assert time.monotonic() < deadline
 
 
+@contextmanager
+def transactions_end_after(seconds: int) -> Iterator[None]:
+    """Let the server keep transactions that nobody ends for seconds only, so that a test is quick.
+
+    And see that it kept them no longer than it should until now.
+    """
+    admin, name = connection.database.client.admin, "transactionLifetimeLimitSeconds"
+    assert admin.command({"getParameter": 1, name: 1})[name] == TRANSACTION_LIMIT_S
+    admin.command({"setParameter": 1, name: seconds})
+    try:
+        yield
+    finally:
+        admin.command({"setParameter": 1, name: TRANSACTION_LIMIT_S})
+
+
 @pytest.mark.processes
 def test_a_process_killed_while_merging_has_changed_nothing(hospital, process_environment):
     stays, goes = make_patient(hospital), make_patient(hospital)
@@ -302,17 +319,18 @@ def test_a_process_killed_while_merging_has_changed_nothing(hospital, process_en
     before = stored("patient", hospital), stored("case", hospital)
     told = {"hospital": hospital.pk, "stays": stays.pk, "goes": goes.pk}
 
-    ended = subprocess.run(
-        [sys.executable, "-c", KILLED_WHILE_MERGING.format(**told)],
-        env=process_environment,
-        check=False,
-        capture_output=True,
-    )
+    with transactions_end_after(3):
+        ended = subprocess.run(
+            [sys.executable, "-c", KILLED_WHILE_MERGING.format(**told)],
+            env=process_environment,
+            check=False,
+            capture_output=True,
+        )
 
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert (stored("patient", hospital), stored("case", hospital)) == before
-    # The server lets go of what the killed one had locked, and looks for such every few seconds.
-    assert merged_in_time(stays, goes, 3 * TRANSACTION_LIMIT_S).case_ids
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+        assert (stored("patient", hospital), stored("case", hospital)) == before
+        # The server lets go of what the killed one had locked, and looks for such every second.
+        assert merged_in_time(stays, goes, 3 * TRANSACTION_LIMIT_S).case_ids
 
 
 @pytest.mark.parametrize("undoing", [False, True])
