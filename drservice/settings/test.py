@@ -1,10 +1,15 @@
 """Tests: real services on the ports that the test plugin chose, cheap password hashing."""
 
+import ctypes.util
+import functools
 import re
 
 from drservice.settings.base import *  # noqa: F403
 from drservice.settings.base import ACCOUNT_RATE_LIMITS, DATABASES, STORAGES
 
+# At its start the database backend looks three times for GDAL, which nobody here has, under twelve
+# names, with the help of gcc and ld: once is enough for the many short processes of the tests.
+ctypes.util.find_library = functools.cache(ctypes.util.find_library)
 SECRET_KEY = "only-for-tests-" + "x" * 50
 MASTER_KEYS = ["only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz"]
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "testserver"]
