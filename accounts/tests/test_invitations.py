@@ -228,6 +228,26 @@ def test_sending_again_makes_the_link_before_void(two_hospitals, client_of, clie
     assert len(mail.outbox) == 2
 
 
+def test_nobodys_mailbox_is_filled_with_invitations(two_hospitals, client_of):
+    admin = client_of(two_hospitals.a.admin)
+    invite(admin, "ana@lake.example")
+    [invitation] = Invitation.objects.all()
+    for _ in range(4):
+        assert admin.post(f"{LIST}{invitation.pk}/resend/").status_code == 200
+    assert len(mail.outbox) == 5
+    before = Invitation.objects.get().token_hash
+    refused = admin.post(f"{LIST}{invitation.pk}/resend/", follow=True)
+    assert "invited five times within an hour" in refused.text
+    admin.post(f"{LIST}{invitation.pk}/withdraw/")
+    again = admin.post(NEW, {"name": "Ana", "email": "Ana@lake.example", "roles": ["staff"]})
+    assert again.status_code == 422
+    assert "invited five times within an hour" in again.text
+    assert len(mail.outbox) == 5
+    assert Invitation.objects.get().token_hash == before
+    invite(admin, "ben@lake.example")
+    assert len(mail.outbox) == 6
+
+
 def test_address_is_invited_once_until_it_expires(two_hospitals, client_of):
     admin = client_of(two_hospitals.a.admin)
     invite(admin, "ana@lake.example")

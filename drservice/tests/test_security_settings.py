@@ -1,9 +1,11 @@
 """What the settings promise: production as a process of its own reads them, and what all share."""
 
+import io
 import json
 import logging
 import re
 import sys
+from collections.abc import Iterator
 
 import pytest
 from allauth.mfa import app_settings as mfa_settings
@@ -11,7 +13,8 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import generate_totp_secret
 from django.contrib.auth.password_validation import get_password_validators, validate_password
 from django.core.exceptions import ValidationError
-from django.test import override_settings
+from django.test import Client, override_settings
+from django.utils.module_loading import import_string
 
 from accounts.models import User
 from drservice.common.log_lines import LineFormatter
@@ -205,6 +208,34 @@ def test_log_line_stays_one_line_whatever_is_logged(broken):
     assert len(line.splitlines()) == 1
     assert "\x1b" not in line
     assert "field=a\\" in line
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """What Django's loggers write, through the handler that the settings describe."""
+    handler = logging.StreamHandler(io.StringIO())
+    handler.setFormatter(LineFormatter())
+    [name] = base.LOGGING["handlers"]["stderr"]["filters"]
+    handler.addFilter(import_string(base.LOGGING["filters"][name]["()"])())
+    logger = logging.getLogger("django")
+    logger.addHandler(handler)
+    yield handler.stream
+    logger.removeHandler(handler)
+
+
+@pytest.mark.django_db
+def test_log_line_names_the_route_of_a_request_and_not_its_path(written):
+    client = Client(enforce_csrf_checks=True)
+    client.get("/cases/64a000000000000000004711/é")
+    client.post("/cases/64a000000000000000004711/cancel/")
+    client.get("/accounts/invitation/a-secret-token/")
+    client.get("/health/", headers={"Host": "evil.example"})
+    lines = written.getvalue()
+    assert "Not Found: an address that leads nowhere" in lines
+    assert "Forbidden (CSRF cookie not set.): /cases/<oid:pk>/cancel/" in lines
+    assert "Invalid HTTP_HOST" in lines
+    assert "4711" not in lines
+    assert "a-secret-token" not in lines
 
 
 def test_every_logger_writes_such_lines_to_the_same_place():

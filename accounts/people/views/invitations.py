@@ -11,7 +11,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from accounts.access import access_membership, member
-from accounts.models import Invitation, InvitationState
+from accounts.keys.errors import KeyDestroyed
+from accounts.models import Invitation, InvitationState, invited_hash
 from accounts.pages import form_page, posted, require_form
 from accounts.people.doors import access_invitation
 from accounts.people.forms import InvitationForm
@@ -27,7 +28,15 @@ from accounts.people.services import invitation_withdraw as withdraw_invitation
 from accounts.permissions import Capability
 from accounts.searches import search_of, search_results
 from drservice.common.list_pages import list_page
+from drservice.common.rate_limits import RateLimit, TooOften
 
+# A mailbox is not to be filled in a hospital's name.
+SENT = RateLimit(
+    name="invitation",
+    most=5,
+    window_s=3600,
+    refusal="This person was invited five times within an hour. Wait an hour and try again.",
+)
 INVITATIONS = {"section": "people", "tab": "invitations"}
 
 
@@ -61,6 +70,7 @@ def invitation_new(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         hospital = access_membership(request).hospital
         try:
+            SENT.require_room(invited_hash(form.cleaned_data["email"], hospital.pk))
             issued = invitation_create(
                 hospital=hospital,
                 by=request.user,
@@ -69,6 +79,8 @@ def invitation_new(request: HttpRequest) -> HttpResponse:
             )
         except ValidationError as error:
             form.add_error(None, error.messages)
+        except (KeyDestroyed, TooOften) as fault:
+            form.add_error(None, fault.message)
         else:
             return _sent_page(request, issued)
     return form_page(request, "accounts/invitation_new.html", form, **INVITATIONS)
@@ -79,11 +91,15 @@ def invitation_new(request: HttpRequest) -> HttpResponse:
 def invitation_resend(request: HttpRequest, pk: ObjectId) -> HttpResponse:
     invitation = access_invitation(request, pk)
     try:
+        SENT.require_room(invitation.email_hash)
         issued = invitation_send_again(
             invitation=invitation, by_hand=invitation.by_hand, mail_from=mail_from(request)
         )
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
+        return redirect("accounts:invitation-list")
+    except TooOften as fault:
+        messages.error(request, fault.message)
         return redirect("accounts:invitation-list")
     if invitation.by_hand:
         return first_password_page(request, issued)
@@ -137,6 +153,7 @@ def first_password_page(request: HttpRequest, issued: Issued) -> HttpResponse:
 
 
 def _sent_page(request: HttpRequest, issued: Issued) -> HttpResponse:
+    SENT.count(issued.invitation.email_hash)
     context = {
         **INVITATIONS,
         "invitation": issued.invitation,
