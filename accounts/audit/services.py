@@ -18,6 +18,7 @@ from accounts.audit.actors import Actor, current_actor
 from accounts.audit.chain import (
     NOTHING_BEFORE,
     PLATFORM,
+    Place,
     chain_name,
     event_hash,
     event_name,
@@ -28,7 +29,7 @@ from accounts.audit.errors import AuditUnavailable
 from accounts.audit.models import AuditEvent
 from accounts.audit.sealing import seal_anyway, seal_for
 from accounts.audit.subject_keys import subject_seal
-from accounts.audit.turns import turn
+from accounts.audit.turns import turn, word_leave, word_left
 from accounts.keys.errors import KeyDestroyed
 from accounts.keys.sealing import audit_key
 from accounts.scoping import ScopeError, current_scope
@@ -166,18 +167,51 @@ def _in_turn(owner: ObjectId | None, act: Callable[[], Result]) -> Result:
 
 
 def _append(event: dict) -> AuditEvent:
-    key = audit_key()
-    head = store.head_read(event["hospital_id"])
-    if head is not None and not head_holds(head, key):
-        raise AuditUnavailable(HEAD_ALTERED)
+    """Place an event behind the last one and move the head to it, within the open transaction."""
+    key, chain = audit_key(), chain_name(event["hospital_id"])
+    known = _known_head(event["hospital_id"])
+    # The head first: of two at once one fails here, before it has written an event.
+    if known is None or not _moved_from(known, event, key):
+        head = store.head_read(event["hospital_id"])
+        _place_behind(head, event, key)
+        store.head_move(head_at(event, key))
+    store.event_insert(event)
+    word_leave(chain, str(Place(event["seq"], event["hash"])))
+    return store.event_of(event)
+
+
+def _known_head(hospital_id: ObjectId | None) -> dict | None:
+    """Return the head as the turn before has left it; None when that left no word."""
+    try:
+        place = Place.read(word_left(chain_name(hospital_id)))
+    except ValueError:
+        return None
+    last = {"hospital_id": hospital_id, "seq": place.seq, "hash": place.hash}
+    return head_at(last, audit_key())
+
+
+def _moved_from(known: dict, event: dict, key: bytes) -> bool:
+    """Spare the look at the head: move it from where it is known to be, if it is still there."""
+    _place_behind(known, event, key)
+    found = store.head_move_from(known, head_at(event, key))
+    if found is None:
+        return False
+    _require_held(found, key)
+    return True
+
+
+def _place_behind(head: dict | None, event: dict, key: bytes) -> None:
+    if head is not None:
+        _require_held(head, key)
     event["seq"] = head["seq"] + 1 if head else 1
     event["previous"] = head["hash"] if head else NOTHING_BEFORE
     event["_id"] = event_name(event["hospital_id"], event["seq"])
     event["hash"] = event_hash(event, key)
-    # The head first: of two at once one fails here, before it has written an event.
-    store.head_move(head_at(event, key))
-    store.event_insert(event)
-    return store.event_of(event)
+
+
+def _require_held(head: dict, key: bytes) -> None:
+    if not head_holds(head, key):
+        raise AuditUnavailable(HEAD_ALTERED)
 
 
 def head_at(event: dict, key: bytes) -> dict:

@@ -35,6 +35,11 @@ def head_move(head: dict) -> None:
     _heads().replace_one(_place(head["hospital_id"]), head, upsert=True, session=connection.session)
 
 
+def head_move_from(known: dict, head: dict) -> dict | None:
+    """Move a head that is exactly as known, and return it as it was; None when it isn't."""
+    return _heads().find_one_and_replace(known, head, session=connection.session)
+
+
 def events_in_order(hospital_id: ObjectId | None, *, after: int = 0) -> Iterator[dict]:
     """Read a chain, oldest first, a batch at a time; whole, or what follows a number."""
     # Whole without a condition: a number that was made into something else must be found too.

@@ -10,12 +10,13 @@ import pytest
 from bson import ObjectId
 from django.db import connection
 
-from accounts.audit import open_keys
+from accounts.audit import open_keys, services
 from accounts.audit.actions import Action
 from accounts.audit.models import AuditEvent, AuditHead, SubjectKey
 from accounts.audit.sealing import unseal_for
 from accounts.audit.services import audit_record, audit_view, audited
 from accounts.audit.subject_keys import PREFIX, subject_key_destroy, subject_unseal
+from accounts.audit.verification import chain_check
 from accounts.key_services import hospital_key_destroy
 from accounts.keys.key_ring import KEY_CACHE_S
 from accounts.models import Hospital
@@ -25,7 +26,7 @@ from accounts.tests.factories import make_hospital
 pytestmark = pytest.mark.django_db
 
 HEAD, EVENT, KEY = (model._meta.db_table for model in (AuditHead, AuditEvent, SubjectKey))
-APPENDED = [("find", HEAD), ("update", HEAD), ("insert", EVENT)]
+APPENDED = [("findAndModify", HEAD), ("insert", EVENT)]
 COMMITTED = [("commitTransaction", 1)]
 
 
@@ -37,7 +38,7 @@ def hospital() -> Hospital:
     return hospital
 
 
-def change(hospital: Hospital, patient_id: ObjectId, **fields) -> AuditEvent:
+def change(hospital: Hospital, patient_id: ObjectId | None, **fields) -> AuditEvent:
     fields = {"after": {"name": "Ada"}, **fields}
     return audit_record(
         action=Action.CHANGE,
@@ -52,10 +53,35 @@ def sent(commands: list[tuple[str, dict]]) -> list[tuple[str, object]]:
     return [(name, body[name]) for name, body in commands]
 
 
-def test_view_takes_three_commands_and_the_commit(hospital, tenant_commands):
+def test_view_takes_two_commands_and_the_commit(hospital, tenant_commands):
     with hospital_scope(hospital.pk), tenant_commands.recording() as commands:
         audit_view(subject_kind="case", subject_id=ObjectId(), patient_id=ObjectId())
     assert sent(commands) == [*APPENDED, *COMMITTED]
+
+
+def test_event_without_word_of_the_head_looks_for_it(hospital, tenant_commands, monkeypatch):
+    monkeypatch.setattr(services, "word_left", lambda chain: "")
+    with tenant_commands.recording() as commands:
+        change(hospital, None, after=None)
+    looked = [("find", HEAD), ("update", HEAD), ("insert", EVENT)]
+    assert sent(commands) == [*looked, *COMMITTED]
+
+
+def test_event_after_one_that_was_undone_looks_for_the_head_once(hospital, tenant_commands):
+    @audited
+    def fail() -> None:
+        change(hospital, None, after=None)
+        raise ZeroDivisionError
+
+    with hospital_scope(hospital.pk), pytest.raises(ZeroDivisionError):
+        fail()
+    with tenant_commands.recording() as first:
+        change(hospital, None, after=None)
+    with tenant_commands.recording() as next_one:
+        change(hospital, None, after=None)
+    assert [name for name, _ in first][:3] == ["findAndModify", "find", "update"]
+    assert sent(next_one) == [*APPENDED, *COMMITTED]
+    assert chain_check(hospital.pk).fault is None
 
 
 def test_first_change_of_a_record_makes_its_key_and_the_next_asks_for_none(

@@ -136,15 +136,31 @@ def test_event_stands_or_falls_with_the_change(hospital):
     assert verified(hospital.pk).fault is None
 
 
-@pytest.mark.parametrize("step", ["event_insert", "head_move", "head_read"])
-def test_change_is_not_applied_when_the_event_can_not_be_kept(hospital, monkeypatch, step):
+@pytest.mark.parametrize(
+    ("step", "word_left"),
+    [
+        ("event_insert", True),
+        ("head_move_from", True),
+        ("event_insert", False),
+        ("head_read", False),
+        ("head_move", False),
+    ],
+)
+def test_change_is_not_applied_when_the_event_can_not_be_kept(
+    hospital, monkeypatch, step, word_left
+):
+    """Whether or not the turn before has left word of where the head is."""
+
     @audited
     def rename(name: str) -> None:
         Hospital.objects.filter(pk=hospital.pk).update(name=name)
         record(hospital)
 
+    record(hospital)
     began = count_of(hospital)
     monkeypatch.setattr(store, step, broken)
+    if not word_left:
+        monkeypatch.setattr(services, "word_left", lambda chain: "")
     with pytest.raises(AuditUnavailable):
         rename("Changed")
     monkeypatch.undo()
@@ -157,12 +173,38 @@ def broken(*args, **kwargs):
     raise OperationFailure("the audit collection refuses")
 
 
-def test_nothing_is_appended_to_an_altered_head(hospital):
+@pytest.mark.parametrize("word", [True, False])
+@pytest.mark.parametrize(
+    "alteration",
+    [
+        {"$inc": {"seq": 5}},
+        {"$set": {"hash": "f" * 64}},
+        {"$set": {"mac": "f" * 64}},
+        {"$set": {"more": 1}},
+        {"$unset": {"mac": ""}},
+    ],
+)
+def test_nothing_is_appended_to_an_altered_head(hospital, monkeypatch, alteration, word):
     record(hospital)
+    if not word:
+        monkeypatch.setattr(services, "word_left", lambda chain: "")
     heads = connection.get_collection(AuditHead._meta.db_table)
-    heads.update_one({"_id": str(hospital.pk)}, {"$inc": {"seq": 5}})
+    heads.update_one({"_id": str(hospital.pk)}, alteration)
+    altered, began = heads.find_one({"_id": str(hospital.pk)}), count_of(hospital)
     with pytest.raises(AuditUnavailable, match="verify_audit"):
         record(hospital)
+    assert heads.find_one({"_id": str(hospital.pk)}) == altered
+    assert count_of(hospital) == began
+
+
+@pytest.mark.parametrize("word", ["", "nonsense", '[{"$gt": 0}]', f"7:{'a' * 64}", f"0:{'0' * 64}"])
+def test_word_that_is_wrong_misleads_nobody(hospital, monkeypatch, word):
+    record(hospital)
+    began = verified(hospital.pk).events
+    monkeypatch.setattr(services, "word_left", lambda chain: word)
+    record(hospital)
+    assert verified(hospital.pk).events == began + 1
+    assert verified(hospital.pk).fault is None
 
 
 def test_model_refuses_to_be_written_changed_or_deleted(hospital):

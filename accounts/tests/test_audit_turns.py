@@ -15,7 +15,7 @@ from redis.retry import Retry
 from accounts.audit import turns
 from accounts.audit.actions import Action
 from accounts.audit.services import audit_record
-from accounts.audit.turns import turn
+from accounts.audit.turns import turn, word_leave, word_left
 from accounts.audit.verification import chain_check
 from accounts.models import Hospital
 from accounts.tests.factories import make_hospital
@@ -24,14 +24,15 @@ from drservice.embedded.ports import free_port
 pytestmark = pytest.mark.django_db
 
 CHAIN = "chain of a test"
-MARK = f"drservice:turn:{CHAIN}"
+MARK, WORD = f"drservice:turn:{CHAIN}", f"drservice:turn:{CHAIN}:word"
 
 
 @pytest.fixture
 def server() -> Iterator[redis.Redis]:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         yield client
-        client.delete(MARK)
+        client.delete(MARK, WORD)
+        turns._words.pop(CHAIN, None)
 
 
 @pytest.fixture
@@ -94,6 +95,28 @@ def test_mark_that_ran_out_and_is_anothers_by_now_stays(server):
     with turn(CHAIN):
         server.set(MARK, "the next one's", px=30_000)
     assert server.get(MARK) == b"the next one's"
+
+
+def test_next_turn_hears_what_the_one_before_has_left_also_in_another_process(server):
+    with turn(CHAIN):
+        assert word_left(CHAIN) == ""
+        word_leave(CHAIN, "the first's")
+    with turn(CHAIN):
+        assert word_left(CHAIN) == "the first's"
+    turns._words.clear()
+    with turn(CHAIN):
+        assert word_left(CHAIN) == "the first's"
+    server.set(WORD, "another process's")
+    with turn(CHAIN):
+        assert word_left(CHAIN) == "another process's"
+
+
+def test_turn_that_took_too_long_leaves_no_word(server):
+    with turn(CHAIN):
+        word_leave(CHAIN, "the slow one's")
+        server.set(MARK, "the next one's", px=30_000)
+        server.set(WORD, "the next one's")
+    assert server.get(WORD) == b"the next one's"
 
 
 def test_mark_goes_with_a_turn_that_failed(server):
