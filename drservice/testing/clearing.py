@@ -3,6 +3,7 @@
 import redis
 from django.db import connection
 
+from accounts.audit import turns
 from accounts.audit.open_keys import forget_open_keys
 from accounts.keys.key_ring import forget_keys
 
@@ -25,11 +26,18 @@ class Clearing:
         # The keys go with everything else; one that lingered would seal what nobody can open.
         forget_keys()
         forget_open_keys()
+        _forget_chains()
         self._redis.flushdb()
         for name, written in _written().items():
             if written != self._written.get(name):
                 connection.database[name].delete_many({})
         self._written = _written()
+
+
+def _forget_chains() -> None:
+    """Let no test begin with word of a chain that is gone, or without Redis as one before it."""
+    turns._words.clear()
+    turns._redis_left_alone_until = 0.0
 
 
 def _require_no_transaction() -> None:

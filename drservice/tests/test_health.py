@@ -1,5 +1,7 @@
 """Alive asks nobody; ready asks MongoDB, Redis and the keys, and says which is not well."""
 
+from collections.abc import Iterator
+
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
 from pymongo import MongoClient
@@ -8,6 +10,14 @@ from accounts.keys.sealing import platform_seal
 from drservice import health
 
 NOWHERE = "127.0.0.1:1"
+
+
+@pytest.fixture
+def new_client() -> Iterator[None]:
+    """Let Redis be asked at the address that the test sets, and at the old one afterwards."""
+    health.redis_client.cache_clear()
+    yield
+    health.redis_client.cache_clear()
 
 
 def test_alive_answers_without_a_database(client):
@@ -34,20 +44,17 @@ def test_ready_says_so_part_by_part(client):
 
 
 @pytest.mark.django_db
-def test_ready_names_the_part_that_does_not_answer(client, settings, monkeypatch):
-    health.redis_client.cache_clear()
+def test_ready_names_the_part_that_does_not_answer(client, settings, monkeypatch, new_client):
     settings.REDIS_URL = f"redis://:hush@{NOWHERE}/0"
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {"mongo": "ok", "redis": "not ok", "keys": "ok"}
-    health.redis_client.cache_clear()
 
     with MongoClient(NOWHERE, serverSelectionTimeoutMS=200) as nowhere:
         monkeypatch.setattr(health, "_ping_mongo", lambda: nowhere.admin.command("ping"))
         answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["mongo"] == "not ok"
-    health.redis_client.cache_clear()
 
 
 @pytest.mark.django_db

@@ -11,7 +11,10 @@ import pytest
 from kombu import pools
 
 from accounts import announcements
+from accounts.audit import turns
+from drservice import health
 from drservice.celery import app
+from drservice.common import rate_limits
 from drservice.embedded import start_redis
 from drservice.embedded.ports import reserve_port
 from drservice.embedded.redis_server import redis_url
@@ -90,5 +93,12 @@ def _forget_connections() -> None:
     pools.reset()
     app.amqp._producer_pool = None
     app._pool = None
-    announcements._redis.cache_clear()
-    worker_status._redis.cache_clear()
+    # Each keeps the address that the settings named when it was first asked.
+    for client in (
+        announcements._redis,
+        health.redis_client,
+        rate_limits._redis,
+        turns._redis,
+        worker_status._redis,
+    ):
+        client.cache_clear()
