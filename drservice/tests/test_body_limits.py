@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bson import ObjectId
 
 from drservice.body_limits import FORM_BYTES, MAX_ADDRESS_BYTES, MAX_HEADERS, BodyLimit
 from drservice.embedded.ports import free_port
 from drservice.testing.managed_process import ManagedProcess
 
-UPLOAD = f"/cases/{ObjectId()}/images/add/"
+UPLOAD = "/cases/64a000000000000000000000/images/add/"
 MOST = 10_000_000
 
 

@@ -217,6 +217,7 @@ def test_register_knows_living_services_and_remembers_ports(tmp_path):
         json.dumps({"redis": {"url": "redis://h/0", "port": 1, "pid": os.getpid(), "started": 1}}),
         json.dumps({"redis": {"url": "redis://h/0", "port": 1, "pid": -1, "started": None}}),
     ],
+    ids=["empty", "cut off", "no register", "no process", "another process", "no such process"],
 )
 def test_register_ignores_what_is_broken_or_of_another_process(tmp_path, text):
     (tmp_path / FILE_NAME).write_text(text)

@@ -52,7 +52,7 @@ def test_every_query_without_a_scope_raises(model):
             query()
 
 
-@pytest.mark.parametrize("wrong", [None, "", str(A), 7])
+@pytest.mark.parametrize("wrong", [None, "", str(A), 7], ids=["none", "empty", "text", "number"])
 def test_scope_of_nothing_is_refused(wrong):
     with pytest.raises(TypeError, match="takes an ObjectId"):
         hospital_scope(wrong)
