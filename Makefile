@@ -10,6 +10,9 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 RUN_OPTIONS := $(if $(filter-out 0,$(ONCE)),--once) $(if $(IMAGES),--images "$(IMAGES)") \
 	$(if $(PORT),--port $(PORT))
 
+# Processes that share the tests, file by file. Each has its own mongod and Redis.
+TEST_WORKERS ?= 2
+
 # Reading the packages is most of a start; their bytecode is kept wherever this is called from.
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONUNBUFFERED := 1
@@ -22,6 +25,7 @@ help:
 	@echo "  IMAGES=DIR         submit your own photographs; names tell the eye (x_left.jpg, x_OD.png)"
 	@echo "  PORT=9000          serve on another port"
 	@echo "make test            lint, import contracts, migrations and the whole test suite"
+	@echo "  TEST_WORKERS=0     in one process"
 	@echo "make doctor          check every part and name each cure"
 	@echo "make format          put the code into the project's form"
 	@echo "make lock            renew requirements/*.txt from requirements/*.in (needs uv)"
@@ -31,7 +35,7 @@ run:
 	@$(BIN)/python manage.py run_demo $(RUN_OPTIONS)
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile
 
 lint:
 	@sh requirements/install.sh dev

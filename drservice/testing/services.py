@@ -1,7 +1,8 @@
 """A pytest plugin: a real mongod and a real redis for the tests that need them, and only then.
 
 Addresses are fixed before Django reads its settings; the servers start with the first test that
-uses the database, in a directory that goes away. `TEST_MONGODB_URI` and `TEST_REDIS_URL` point
+uses the database, in a directory that goes away; with several processes (`pytest -n 2`) each has
+servers of its own. `TEST_MONGODB_URI` and `TEST_REDIS_URL` point
 the tests at servers that run already, and whose Redis database the tests empty.
 """
 
@@ -43,6 +44,11 @@ def pytest_load_initial_conftests():
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if GIVEN_REDIS in os.environ and config.getoption("numprocesses", None):
+        raise pytest.UsageError(
+            f"{GIVEN_REDIS} names one Redis, which two processes would empty under each other. "
+            "Use one: pytest -n 0, or make test TEST_WORKERS=0."
+        )
     config.pluginmanager.register(database_setup, "drservice-database-setup")
     config.pluginmanager.register(chromium, "drservice-chromium")
     # Django is set up by now, which these need.

@@ -29,11 +29,11 @@ def test_page():
 """
 
 
-def run_pytest(directory: Path, test: str, code: int = 0, **environment: str) -> str:
+def run_pytest(directory: Path, test: str, code: int = 0, *more: str, **environment: str) -> str:
     (directory / "test_probe.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, "-c", str(ROOT / "pyproject.toml"), str(directory)],
+        [*command, *more, "-c", str(ROOT / "pyproject.toml"), str(directory)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -67,6 +67,14 @@ def test_probe():
     assert "127.0.0.1:27017" not in settings.MONGODB_URI
 """,
     )
+
+
+def test_given_redis_is_not_shared_by_several_processes(tmp_path):
+    given = {"TEST_REDIS_URL": "redis://127.0.0.1:1/0"}
+    test = "def test_probe(): pass"
+    refused = run_pytest(tmp_path, test, pytest.ExitCode.USAGE_ERROR, "-n", "2", **given)
+    assert "make test TEST_WORKERS=0" in refused
+    assert "1 passed" in run_pytest(tmp_path, test, 0, "-n", "0", **given)
 
 
 def test_managed_process_waits_shows_output_and_ends_its_whole_group(tmp_path):
