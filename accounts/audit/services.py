@@ -169,7 +169,7 @@ def _in_turn(owner: ObjectId | None, act: Callable[[], Result]) -> Result:
 def _append(event: dict) -> AuditEvent:
     """Place an event behind the last one and move the head to it, within the open transaction."""
     key, chain = audit_key(), chain_name(event["hospital_id"])
-    known = _known_head(event["hospital_id"])
+    known = _known_head(event["hospital_id"], key)
     # The head first: of two at once one fails here, before it has written an event.
     if known is None or not _moved_from(known, event, key):
         head = store.head_read(event["hospital_id"])
@@ -180,14 +180,14 @@ def _append(event: dict) -> AuditEvent:
     return store.event_of(event)
 
 
-def _known_head(hospital_id: ObjectId | None) -> dict | None:
+def _known_head(hospital_id: ObjectId | None, key: bytes) -> dict | None:
     """Return the head as the turn before has left it; None when that left no word."""
     try:
         place = Place.read(word_left(chain_name(hospital_id)))
     except ValueError:
         return None
     last = {"hospital_id": hospital_id, "seq": place.seq, "hash": place.hash}
-    return head_at(last, audit_key())
+    return head_at(last, key)
 
 
 def _moved_from(known: dict, event: dict, key: bytes) -> bool:

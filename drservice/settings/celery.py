@@ -49,32 +49,22 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TIMEZONE = "UTC"
 CELERY_IMPORTS = ("accounts.tasks", "accounts.people.tasks", "workspace.tasks", "inference.tasks")
+
+
+def _every(seconds: float, task: str, *, waiting: int = 1) -> dict:
+    """Have beat send a task, which is worth nothing when `waiting` more of it have been sent."""
+    options = {"queue": INFERENCE_QUEUE, "expires": waiting * seconds}
+    return {"task": task, "schedule": float(seconds), "options": options}
+
+
 CELERY_BEAT_SCHEDULE = {
-    "reconcile-cases": {
-        "task": "workspace.reconcile_cases",
-        "schedule": float(_RECONCILE_EVERY_S),
-        "options": {"queue": INFERENCE_QUEUE, "expires": _SWEEPS_WAITING * _RECONCILE_EVERY_S},
-    },
+    "reconcile-cases": _every(
+        _RECONCILE_EVERY_S, "workspace.reconcile_cases", waiting=_SWEEPS_WAITING
+    ),
     # Also takes a second look for files of patients who were erased since the last one.
-    "sweep-records": {
-        "task": "workspace.sweep_records",
-        "schedule": float(_SWEEP_RECORDS_EVERY_S),
-        "options": {"queue": INFERENCE_QUEUE, "expires": _SWEEP_RECORDS_EVERY_S},
-    },
-    "mail-invitations": {
-        "task": "accounts.mail_invitations",
-        "schedule": float(_MAIL_INVITATIONS_EVERY_S),
-        "options": {"queue": INFERENCE_QUEUE, "expires": _MAIL_INVITATIONS_EVERY_S},
-    },
-    "sweep-invitations": {
-        "task": "accounts.sweep_invitations",
-        "schedule": float(_SWEEP_INVITATIONS_EVERY_S),
-        "options": {"queue": INFERENCE_QUEUE, "expires": _SWEEP_INVITATIONS_EVERY_S},
-    },
-    "anchor-heads": {
-        "task": "accounts.anchor_heads",
-        "schedule": float(_ANCHOR_HEADS_EVERY_S),
-        "options": {"queue": INFERENCE_QUEUE, "expires": _ANCHOR_HEADS_EVERY_S},
-    },
+    "sweep-records": _every(_SWEEP_RECORDS_EVERY_S, "workspace.sweep_records"),
+    "mail-invitations": _every(_MAIL_INVITATIONS_EVERY_S, "accounts.mail_invitations"),
+    "sweep-invitations": _every(_SWEEP_INVITATIONS_EVERY_S, "accounts.sweep_invitations"),
+    "anchor-heads": _every(_ANCHOR_HEADS_EVERY_S, "accounts.anchor_heads"),
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(env.read("VAR_DIR") / "celerybeat-schedule")

@@ -1,9 +1,7 @@
 """Let somebody in again who has forgotten their password."""
 
-from django.core.management.base import CommandError
-
 from accounts.audit.commands import ActingCommand
-from accounts.selectors import user_by_email
+from accounts.management.people import user_named
 from accounts.services import user_reset_password
 
 
@@ -14,9 +12,7 @@ class Command(ActingCommand):
         parser.add_argument("email", help="the e-mail that the person signs in with")
 
     def handle(self, *args, email: str, **options) -> None:
-        user = user_by_email(email)
-        if user is None:
-            raise CommandError("Nobody has an account with this e-mail. Check the spelling.")
+        user = user_named(email)
         password = user_reset_password(user=user)
         self.stdout.write(f"{user.email} signs in with: {password}")
         self.stdout.write("It is shown only now, and every session they had is over.")

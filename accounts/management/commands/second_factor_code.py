@@ -3,7 +3,7 @@
 from django.core.management.base import CommandError
 
 from accounts.audit.commands import ActingCommand
-from accounts.selectors import user_by_email
+from accounts.management.people import user_named
 from accounts.sign_in.first_factor import CODE_GOOD_FOR_S, code_hand_over
 from accounts.sign_in.selectors import has_second_factor
 
@@ -19,9 +19,7 @@ class Command(ActingCommand):
         parser.add_argument("email", help="the e-mail that the person signs in with")
 
     def handle(self, *args, email: str, **options) -> None:
-        user = user_by_email(email)
-        if user is None:
-            raise CommandError("Nobody has an account with this e-mail. Check the spelling.")
+        user = user_named(email)
         if has_second_factor(user):
             raise CommandError(f"{user.email} has a second factor already, and needs no code.")
         code = code_hand_over(user=user)

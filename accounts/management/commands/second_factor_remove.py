@@ -3,7 +3,7 @@
 from django.core.management.base import CommandError
 
 from accounts.audit.commands import ActingCommand
-from accounts.selectors import user_by_email
+from accounts.management.people import user_named
 from accounts.sign_in.services import second_factors_remove
 
 
@@ -17,9 +17,7 @@ class Command(ActingCommand):
         parser.add_argument("email", help="the e-mail that the person signs in with")
 
     def handle(self, *args, email: str, **options) -> None:
-        user = user_by_email(email)
-        if user is None:
-            raise CommandError("Nobody has an account with this e-mail. Check the spelling.")
+        user = user_named(email)
         if not second_factors_remove(user=user):
             raise CommandError(
                 f"{user.email} has no second factor. Their password may be the fault."
